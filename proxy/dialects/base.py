@@ -22,8 +22,9 @@ class BridgedRequest:
 
     ``body`` is what goes upstream: the client's own bytes unless an edit is needed.
     ``prompt`` is None when the request continues an agentic loop.
-    ``parsed`` is the decoded body, for callers that must edit it; never re-encoded
-    unless an edit is made.
+    ``parsed`` is the decoded body, for reading. An edit decodes ``body`` again with
+    ``jsontext.read_exact_json``, since here numbers beyond 64 bits may be floats.
+    ``background`` is a Responses request that asks to be answered later.
     """
 
     body: bytes
@@ -32,6 +33,7 @@ class BridgedRequest:
     streaming: bool = False
     prompt: str | None = None
     correlating_tool_call_id: str | None = None
+    background: bool = False
 
 
 @dataclass(slots=True)
@@ -139,7 +141,7 @@ class Dialect(Protocol):
         """Return a fresh reader for one streamed answer."""
 
     def read_answer(self, body: bytes) -> Turn:
-        """Read a whole, non-streamed answer of status 200; ``error`` when it is not one."""
+        """Read a whole, non-streamed answer of status 200; else ``turn.error`` is set."""
 
     def read_error(self, body: bytes) -> tuple[str, str, str]:
         """Return (type, code, message) of an upstream error body; "" where unknown.
