@@ -54,17 +54,21 @@ def env_int(name: str, *, default: int, least: int = 0) -> int:
 
 
 def env_list(name: str, *, default: str = "") -> list[str]:
-    return [item.strip() for item in _value(name, str, default).split(",") if item.strip()]
+    return [
+        item.strip() for item in _value(name, str, default).split(",") if item.strip()
+    ]
 
 
 def _kept_secret(name: str, file: str, generate: Any) -> str:
-    """Return the setting, or the value generated once and kept in the data directory."""
+    """Return the setting, or what was generated once and is kept in a file."""
     if value := _value(name, str, ""):
         return value
     path = AIBRIDGE_DATA_DIR / file
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as new:
+        with os.fdopen(
+            os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w"
+        ) as new:
             new.write(generate())
     except FileExistsError:
         pass
@@ -77,7 +81,9 @@ def _kept_secret(name: str, file: str, generate: Any) -> str:
 
 
 # Where things are
-AIBRIDGE_DATA_DIR = Path(_value("AIBRIDGE_DATA_DIR", str, str(BASE_DIR / "var"))).resolve()
+AIBRIDGE_DATA_DIR = Path(
+    _value("AIBRIDGE_DATA_DIR", str, str(BASE_DIR / "var"))
+).resolve()
 AIBRIDGE_HOST = _value("AIBRIDGE_HOST", str, "127.0.0.1")
 AIBRIDGE_PORT = env_int("AIBRIDGE_PORT", default=8000, least=1)
 AIBRIDGE_PUBLIC_URL = _value(
@@ -122,6 +128,9 @@ SECURE_REFERRER_POLICY = "same-origin"
 # The data plane
 AIBRIDGE_MAX_BODY_BYTES = env_int(
     "AIBRIDGE_MAX_BODY_BYTES", default=32 * 1024 * 1024, least=1024
+)
+AIBRIDGE_MAX_ANSWER_BYTES = env_int(
+    "AIBRIDGE_MAX_ANSWER_BYTES", default=256 * 1024 * 1024, least=1024
 )
 AIBRIDGE_HEARTBEAT_SECONDS = env_number(
     "AIBRIDGE_HEARTBEAT_SECONDS", default=15, least=0.05
@@ -241,9 +250,12 @@ DATABASES = {"default": _database()}
 
 # People
 AUTH_PASSWORD_VALIDATORS = [
-    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
-    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
-    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+    )
 ]
 LOGIN_URL = "admin:login"
 LOGIN_REDIRECT_URL = "admin:index"
