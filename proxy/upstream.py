@@ -33,6 +33,7 @@ from proxy.connections import (
     ResolveGuard,
     Resolver,
 )
+from proxy.decoding import decoded
 
 HEAD_LIMIT = 64 * 1024
 SENT_TOGETHER = 64 * 1024
@@ -385,6 +386,17 @@ def _render(request: httpx.Request) -> tuple[bytes, bytes]:
     if head.count(b"\n") != len(lines) + 1 or head.count(b"\r") != len(lines) + 1:
         raise httpx.LocalProtocolError("a request header contains a line break")
     return head, body
+
+
+def body(response: httpx.Response) -> Iterator[bytes]:
+    """Iterate a response's bytes, decoded when upstream encoded them after all.
+
+    ``b""`` marks a tick of silence. Raises what the transport raises, and
+    httpx.DecodingError.
+    """
+    if "content-encoding" in response.headers:
+        return decoded(response)
+    return iter(response.stream)  # type: ignore[arg-type]
 
 
 _transport: httpx.BaseTransport | None = None
