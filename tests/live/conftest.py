@@ -1,0 +1,163 @@
+"""Fixtures of tests that run against real servers.
+
+They have a database of their own, which lives as long as the test session: a server
+must not lose its rows because some other test empties the tables.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+from django.core.management import call_command
+from django.db import connection
+from proxy.actors import issue_token
+from providers.keystate import add_key
+from providers.models import AiProvider
+
+from tests.live.gateway import Gateway
+from tests.postgres import free_port
+from tests.upstream import FakeUpstream
+
+_names = itertools.count(1)
+
+
+def _database_url(name: str) -> str:
+    if connection.vendor == "sqlite":
+        return f"sqlite:///{name}"
+    base = os.environ["DATABASE_URL"].rpartition("/")[0]
+    return f"{base}/{name}"
+
+
+@pytest.fixture(scope="session")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture(scope="session")
+def live_database(
+    django_db_setup: None, django_db_blocker, data_dir: Path
+) -> Iterator[str]:
+    """Create a migrated database; yield its name."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+    sqlite = connection.vendor == "sqlite"
+    name = str(data_dir / "live.sqlite3") if sqlite else f"live_{worker or 'main'}"
+    original = connection.settings_dict["NAME"]
+    with django_db_blocker.unblock():
+        if not sqlite:
+            connection.ensure_connection()
+            with connection._nodb_cursor() as cursor:
+                cursor.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+                cursor.execute(f'CREATE DATABASE "{name}"')
+        connection.close()
+        connection.settings_dict["NAME"] = name
+        call_command("migrate", verbosity=0)
+        connection.close()
+        connection.settings_dict["NAME"] = original
+    return name
+
+
+@pytest.fixture
+def live_db(live_database: str, django_db_blocker) -> Iterator[str]:
+    """Point the ORM of this test at the servers' database; yield its URL."""
+    original = connection.settings_dict["NAME"]
+    with django_db_blocker.unblock():
+        connection.close()
+        connection.settings_dict["NAME"] = live_database
+        yield _database_url(live_database)
+        connection.close()
+        connection.settings_dict["NAME"] = original
+
+
+@pytest.fixture(scope="session")
+def secrets_of_servers() -> dict[str, str]:
+    """Return settings that this process and its servers must agree on."""
+    return {
+        "AIBRIDGE_ENCRYPTION_KEYS": ",".join(settings.AIBRIDGE_ENCRYPTION_KEYS),
+        "SECRET_KEY": settings.SECRET_KEY,
+    }
+
+
+@pytest.fixture
+def start_gateway(
+    live_db: str, data_dir: Path, secrets_of_servers: dict[str, str]
+) -> Iterator[Callable[..., Gateway]]:
+    """Return a function that starts a node of its own; all are stopped afterwards."""
+    started: list[Gateway] = []
+
+    def start(**options: object) -> Gateway:
+        node = Gateway(live_db, data_dir, **(secrets_of_servers | options))
+        started.append(node)
+        return node.start()
+
+    yield start
+    for node in started:
+        node.stop()
+
+
+@pytest.fixture(scope="session")
+def shared_gateway(
+    live_database: str, data_dir: Path, secrets_of_servers: dict[str, str]
+) -> Iterator[Gateway]:
+    """Start the node that tests without special settings share."""
+    url = _database_url(live_database)
+    with Gateway(url, data_dir, port=free_port(), **secrets_of_servers) as node:
+        yield node
+
+
+@pytest.fixture
+def gateway(shared_gateway: Gateway, live_db: str) -> Gateway:
+    """Return the shared node, with the ORM pointed at its database."""
+    return shared_gateway
+
+
+@pytest.fixture
+def upstream() -> Iterator[FakeUpstream]:
+    with FakeUpstream() as server:
+        yield server
+
+
+@pytest.fixture
+def make_user(live_db: str, django_user_model) -> Callable[..., object]:
+    """Return a function that creates a user, in a role when one is named."""
+
+    def make(role: str = "", **fields: object):
+        from django.contrib.auth.models import Group
+
+        name = f"user-{os.getpid()}-{next(_names)}"
+        user = django_user_model.objects.create_user(name, **fields)
+        if role:
+            user.groups.add(Group.objects.get(name=role))
+            user.is_staff = True
+            user.save()
+        return user
+
+    return make
+
+
+@pytest.fixture
+def token(make_user) -> str:
+    """Return the text of a fresh member's gateway token."""
+    return issue_token(make_user(), "test")[1]
+
+
+@pytest.fixture
+def make_provider(live_db: str, upstream: FakeUpstream) -> Callable[..., AiProvider]:
+    """Return a function that creates a provider with keys that points at upstream."""
+
+    def make(kind: str = "anthropic", keys: tuple[str, ...] = ("key-a",), **fields):
+        provider = AiProvider.objects.create(
+            name=f"{kind}-{os.getpid()}-{next(_names)}",
+            kind=kind,
+            base_url=fields.pop("base_url", upstream.url),
+            **fields,
+        )
+        for secret in keys:
+            add_key(provider, secret, "")
+        return provider
+
+    return make
