@@ -13,7 +13,7 @@ _STEP = 64 * 1024
 
 
 def read_body(environ: dict[str, Any], limit: int) -> bytes:
-    """Return the body; raises BodyTooLarge beyond ``limit`` bytes, BadBody when torn."""
+    """Return the body; raises BodyTooLarge beyond ``limit`` bytes, BadBody if torn."""
     length = environ.get("CONTENT_LENGTH") or None
     if length is not None:
         return _sized(environ["wsgi.input"], _parse_length(length), limit)

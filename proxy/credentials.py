@@ -28,7 +28,7 @@ class Credential(Protocol):
     kind: str
     hint: str
 
-    def keys(self) -> Iterator[Key | None]:
+    def walk(self) -> Iterator[Key | None]:
         """Yield what to try, in order; raises KeyPoolExhausted at a pool's end."""
 
     def headers(
@@ -51,7 +51,7 @@ class PooledCredential:
         self._spec = provider.spec
         self.hint = ""
 
-    def keys(self) -> Iterator[Key]:
+    def walk(self) -> Iterator[Key]:
         for key in self._pool.walk():
             self.hint = key.hint
             yield key
@@ -75,7 +75,7 @@ class ByokCredential:
         self.secret = value.split(None, 1)[-1] if value else ""
         self.hint = mask(self.secret)
 
-    def keys(self) -> Iterator[None]:
+    def walk(self) -> Iterator[None]:
         yield None
 
     def headers(

@@ -1,10 +1,10 @@
 """THE key-failover loop: for all dialects, both modes, and passthrough.
 
-Rule 1: status and headers decide; for a few statuses the error body too, which is read
-        then and handed on with the answer.
-Rule 2: the next key is tried only after a failure of the key itself. Every other answer,
-        and every transport error, is final: the same request is never sent twice with
-        one key.
+Rule 1: status and headers decide; of an error the body too, which is read then and
+        handed on with the answer.
+Rule 2: the next key is tried only after a failure of the key itself. Every other
+        answer, and every transport error, is final: the same request is never sent
+        twice with one key.
 Rule 3: each turn walks the pool anew; marks make the walk skip what is out of service.
 Rule 4: what was tried is reported, key by key, whatever comes of it.
 """
@@ -26,6 +26,7 @@ from providers.registry import Provider
 from proxy import classifier, errors, upstream
 from proxy.classifier import Verdict
 from proxy.credentials import Credential
+from proxy.decoding import decoded
 
 _ERROR_BODY_LIMIT = 4 * 1024 * 1024
 
@@ -46,7 +47,7 @@ class Outgoing:
 
 @dataclass(slots=True)
 class Attempt:
-    """One key's try, as the record tells it; ``headers_ms`` until upstream's headers."""
+    """One key's try, as the record tells it; ``headers_ms`` until the headers came."""
 
     key: Key | None
     hint: str
@@ -76,7 +77,7 @@ class Answer:
         """Yield the body as it comes; b"" marks a tick of silence."""
         if self.body is not None:
             return iter((self.body,))
-        return upstream.body(self.response)
+        return decoded(self.response)
 
     def close(self) -> None:
         self.response.close()
@@ -94,7 +95,7 @@ def open_answer(
     UpstreamBroke.
     """
     try:
-        for key in credential.keys():
+        for key in credential.walk():
             answer = _try_key(key, outgoing, provider, credential, observe)
             if answer is not None:
                 return answer
@@ -225,7 +226,7 @@ def read_body(response: httpx.Response, limit: int = _ERROR_BODY_LIMIT) -> bytes
     size = 0
     try:
         with upstream_errors():
-            for chunk in upstream.body(response):
+            for chunk in decoded(response):
                 size += len(chunk)
                 if size > limit:
                     raise errors.UpstreamBroke("upstream's answer is too large")

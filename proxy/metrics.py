@@ -1,11 +1,19 @@
 """Counters for operators, in Prometheus' text format at /metrics.
 
-Labels are bounded: provider names, models and clients as recorded, never people.
+Labels are bounded: never people, and no more than a fixed number of models and tools,
+since those come from clients.
 """
 
 from __future__ import annotations
 
+import time
+
 from prometheus_client import Counter, Gauge, Histogram
+
+from proxy.dialects.base import Turn, Usage
+
+_VALUES_MOST = 300
+_OTHER = "other"
 
 interceptions_total = Counter(
     "aibridge_interceptions_total",
@@ -74,3 +82,78 @@ key_pool_failover_attempts = Histogram(
     ["provider"],
     buckets=(1, 2, 3, 4, 5, 10, 25),
 )
+
+
+class _Bounded:
+    """Lets through the first values it sees and calls the rest "other"."""
+
+    def __init__(self) -> None:
+        self._seen: set[str] = set()
+
+    def __call__(self, value: str) -> str:
+        if value in self._seen:
+            return value
+        if len(self._seen) >= _VALUES_MOST:
+            return _OTHER
+        self._seen.add(value)
+        return value
+
+
+_model_label = _Bounded()
+_tool_label = _Bounded()
+
+
+class Meter:
+    """Counts one interception; made when it begins, ``end`` counts once."""
+
+    def __init__(self, provider: str, model: str, route: str, client: str) -> None:
+        self._provider = provider
+        self._model = _model_label(model)
+        self._route = f"/{route}"
+        self._client = client
+        self._started = time.monotonic()
+        self._ended = False
+        interceptions_inflight.labels(provider, self._route).inc()
+
+    def prompt(self) -> None:
+        """Count the request's prompt."""
+        prompts_total.labels(self._provider, self._model, self._client).inc()
+
+    def turn(self, turn: Turn) -> None:
+        """Count the tokens and tools of one upstream answer."""
+        if turn.usage is not None:
+            self._tokens(turn.usage)
+        for call in turn.tool_calls:
+            non_injected_tool_selections_total.labels(
+                self._provider, self._model, _tool_label(call.name)
+            ).inc()
+
+    def _tokens(self, usage: Usage) -> None:
+        counts = {
+            "input": usage.input,
+            "output": usage.output,
+            "cache_read_input_tokens": usage.cache_read_input,
+            "cache_write_input_tokens": usage.cache_write_input,
+            **usage.extra,
+        }
+        for kind, count in counts.items():
+            if count > 0:
+                tokens_total.labels(
+                    self._provider, self._model, kind, self._client
+                ).inc(count)
+
+    def end(self, *, error_type: str, cancelled: bool, attempts: int) -> None:
+        """Count the interception's end; later calls have no effect."""
+        if self._ended:
+            return
+        self._ended = True
+        outcome = "failed" if error_type else "cancelled" if cancelled else "completed"
+        interceptions_inflight.labels(self._provider, self._route).dec()
+        interceptions_total.labels(
+            self._provider, self._model, outcome, error_type, self._route, self._client
+        ).inc()
+        interceptions_duration_seconds.labels(self._provider, self._model).observe(
+            time.monotonic() - self._started
+        )
+        if attempts:
+            key_pool_failover_attempts.labels(self._provider).observe(attempts)

@@ -32,6 +32,11 @@ class WholeEvents:
     def __init__(self) -> None:
         self._held = bytearray()
 
+    @property
+    def is_holding(self) -> bool:
+        """Whether an event's beginning waits for its rest."""
+        return bool(self._held)
+
     def push(self, chunk: bytes) -> bytes:
         """Return the bytes that may pass after this chunk, up to an event's end."""
         if not self._held:
@@ -157,6 +162,8 @@ class Relay:
         """Settle a body that ended without a terminal event; return what was held."""
         self._reader.finish(clean=True)
         if not self._reader.complete:
+            if not self.started and not self._whole.is_holding:
+                raise errors.UpstreamEmpty
             raise errors.UpstreamBroke(
                 "upstream ended the stream before its terminal event"
             )

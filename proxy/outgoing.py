@@ -1,0 +1,68 @@
+"""From what a client sent to what upstream is sent, but for the credential."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import httpx
+from django.conf import settings
+
+from providers.registry import Provider
+from proxy import errors, headers
+from proxy.dialects.base import BridgedRequest
+from proxy.failover import Outgoing
+from proxy.watch import ClientWatch
+
+if TYPE_CHECKING:
+    from proxy.interceptor import Call
+
+
+def bridged(call: Call, provider: Provider, request: BridgedRequest) -> Outgoing:
+    """Return the upstream request of a bridged call."""
+    return Outgoing(
+        call.method,
+        upstream_url(
+            provider.base_url, provider.spec.upstream_path(call.route), call.query
+        ),
+        headers.upstream_headers(
+            call.headers, auth=None, actor=actor_facts(call, provider)
+        ),
+        request.body,
+        extensions(provider, call.watch, streaming=request.streaming),
+    )
+
+
+def actor_facts(call: Call, provider: Provider) -> dict[str, str] | None:
+    """Return what upstream may know of the caller, None unless the provider asks."""
+    if not provider.send_actor_headers:
+        return None
+    return {"id": str(call.actor.user_id), "Username": call.actor.username}
+
+
+@lru_cache(maxsize=1024)
+def upstream_url(base_url: str, path: str, query: str) -> httpx.URL:
+    """Return the URL to call; raises ProviderUnavailable for an unusable base URL."""
+    try:
+        url = httpx.URL(base_url.rstrip("/") + path)
+    except httpx.InvalidURL as error:
+        raise errors.ProviderUnavailable("invalid provider base URL") from error
+    return url.copy_with(query=query.encode("latin-1")) if query else url
+
+
+def extensions(
+    provider: Provider, watch: ClientWatch, *, streaming: bool
+) -> dict[str, Any]:
+    """Return the transport's instructions: timeouts, heartbeat tick, disconnect."""
+    idle = provider.idle_timeout if streaming else provider.total_timeout
+    return {
+        "timeout": {
+            "connect": provider.connect_timeout,
+            "tls": provider.tls_timeout,
+            "read": idle,
+            "write": idle,
+        },
+        "total": None if streaming else provider.total_timeout,
+        "tick": settings.AIBRIDGE_HEARTBEAT_SECONDS if streaming else None,
+        "on_socket": watch.on_gone,
+    }
