@@ -31,11 +31,17 @@ from proxy.decoding import decoded
 _ERROR_BODY_LIMIT = 4 * 1024 * 1024
 
 
+def send(request: httpx.Request) -> httpx.Response:
+    """Send a request through this process's transport."""
+    return upstream.get_transport().handle_request(request)
+
+
 @dataclass(slots=True)
 class Outgoing:
     """A request to upstream, complete but for what authenticates it.
 
-    ``extensions`` are httpx request extensions (timeouts, tick, on_socket).
+    ``extensions`` are httpx request extensions (timeouts, tick, on_socket). ``send``
+    may wrap the transport: to write a dump, or to read another framing.
     """
 
     method: str
@@ -43,6 +49,7 @@ class Outgoing:
     headers: list[tuple[str, str]]
     body: bytes
     extensions: dict[str, Any] = field(default_factory=dict)
+    send: Callable[[httpx.Request], httpx.Response] = send
 
 
 @dataclass(slots=True)
@@ -162,7 +169,7 @@ def _exchange(
     )
     started = time.perf_counter()
     with upstream_errors():
-        response = upstream.get_transport().handle_request(request)
+        response = outgoing.send(request)
     attempt.headers_ms = int((time.perf_counter() - started) * 1000)
     answer = _classify(response, provider)
     _describe(attempt, answer)

@@ -16,7 +16,7 @@ Headers = list[tuple[str, str]]
 ACTOR_ID = "X-AI-Bridge-Actor-ID"
 ACTOR_METADATA = "X-AI-Bridge-Actor-Metadata-"
 
-_HOP_BY_HOP = {
+HOP_BY_HOP = {
     "connection",
     "keep-alive",
     "proxy-authenticate",
@@ -31,7 +31,7 @@ _TRANSPORT = {"host", "accept-encoding", "content-length", "expect"}
 _CREDENTIALS = {"authorization", "x-api-key", "api-key", "x-goog-api-key", "cookie"}
 # Where the client sits, and what only the gateway itself may say.
 _LOCAL = {"forwarded", "x-real-ip", "x-aibridge-token", "anthropic-workspace-id"}
-_STRIPPED = _HOP_BY_HOP | _TRANSPORT | _CREDENTIALS | _LOCAL
+_STRIPPED = HOP_BY_HOP | _TRANSPORT | _CREDENTIALS | _LOCAL
 _STRIPPED_PREFIXES = (
     "x-ai-bridge-actor",
     "x-coder-ai-governance-",

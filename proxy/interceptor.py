@@ -51,7 +51,8 @@ class Call:
     """What a client sent.
 
     ``route`` is decoded, ``raw_route`` as the client escaped it; ``lower`` maps
-    lower-case header names to values.
+    lower-case header names to values; ``peer`` is the address that connected and
+    ``scheme`` how, as the server tells.
     """
 
     method: str
@@ -64,6 +65,8 @@ class Call:
     actor: Actor
     byok: bool
     watch: ClientWatch
+    peer: str = ""
+    scheme: str = "http"
 
 
 class Interceptor:

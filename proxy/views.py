@@ -68,6 +68,8 @@ def _answer(
         actor=actor,
         byok=byok,
         watch=ClientWatch(environ.get("gunicorn.socket")),
+        peer=environ.get("REMOTE_ADDR", ""),
+        scheme=environ.get("wsgi.url_scheme", "http"),
     )
     if dialect is None:
         return passthrough.forward(call, provider)
