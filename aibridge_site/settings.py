@@ -15,6 +15,8 @@ import environ
 from cryptography.fernet import Fernet
 from django.core.exceptions import ImproperlyConfigured
 
+from aibridge_site.logging import configuration
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 env = environ.FileAwareEnv()
@@ -89,6 +91,11 @@ AIBRIDGE_PORT = env_int("AIBRIDGE_PORT", default=8000, least=1)
 AIBRIDGE_PUBLIC_URL = _value(
     "AIBRIDGE_PUBLIC_URL", str, f"http://{AIBRIDGE_HOST}:{AIBRIDGE_PORT}"
 ).rstrip("/")
+
+# The server (gunicorn.conf.py)
+AIBRIDGE_WORKERS = env_int("AIBRIDGE_WORKERS", default=2, least=1)
+AIBRIDGE_GRACEFUL_SECONDS = env_int("AIBRIDGE_GRACEFUL_SECONDS", default=30, least=1)
+AIBRIDGE_METRICS_TOKEN = _value("AIBRIDGE_METRICS_TOKEN", str, "")
 
 # Security
 DEBUG = env_bool("DEBUG", default=False)
@@ -181,6 +188,7 @@ INSTALLED_APPS = [
     "proxy",
 ]
 MIDDLEWARE = [
+    "aibridge_site.health.Probes",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -302,3 +310,4 @@ if AIBRIDGE_LOG_FORMAT not in {"text", "json"}:
     raise ImproperlyConfigured(
         f"AIBRIDGE_LOG_FORMAT={AIBRIDGE_LOG_FORMAT!r}: use text or json"
     )
+LOGGING = configuration(AIBRIDGE_LOG_FORMAT, AIBRIDGE_LOG_LEVEL)

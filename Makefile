@@ -1,0 +1,71 @@
+# AI Bridge: `make run` serves, `make test` tests; `make help` lists the rest.
+
+# The first of these that is new enough makes the virtual environment.
+PYTHON ?= $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 python3.11,\
+	$(shell $(name) -c 'import sys; sys.version_info >= (3, 11) and print("$(name)")' 2>/dev/null)))
+VENV := .venv
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip --quiet --disable-pip-version-check --no-input
+PYTEST := $(PY) -m pytest -n 2 --durations=5
+# `make test TESTS=tests/proxy` runs a part.
+TESTS ?=
+COMPILE := $(PY) -m piptools compile --quiet --generate-hashes --strip-extras \
+	--allow-unsafe --no-header --no-annotate --no-emit-index-url \
+	--no-emit-trusted-host --no-emit-find-links
+
+.PHONY: run test lint format bench chaos lock clean help
+
+run: $(VENV)/runtime  ## Serve on AIBRIDGE_HOST:AIBRIDGE_PORT; needs no setting
+	@$(PY) -m aibridge_site.run
+
+test: $(VENV)/development  ## Run the suite on SQLite, then on PostgreSQL
+	$(PYTEST) -m "(not live and not browser) or smoke" $(TESTS)
+	AIBRIDGE_TEST_DATABASE=postgres $(PYTEST) $(TESTS)
+
+lint: $(VENV)/development  ## Check style, types, migrations and settings
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy .
+	AIBRIDGE_DATA_DIR=var/lint $(PY) manage.py makemigrations --check --dry-run
+	AIBRIDGE_DATA_DIR=var/lint AIBRIDGE_PUBLIC_URL=https://aibridge.example \
+		SECURE_HSTS_SECONDS=31536000 \
+		$(PY) manage.py check --deploy --fail-level WARNING
+
+format: $(VENV)/development  ## Rewrite the code in the agreed style
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+bench: $(VENV)/development  ## Measure throughput and latency of the gateway
+	$(PY) -m tests.bench
+
+chaos: $(VENV)/development  ## Kill workers and the database under load; count losses
+	$(PY) -m tests.chaos
+
+lock: $(VENV)/development  ## Resolve requirements*.in into pins with hashes
+	$(COMPILE) -o requirements.txt requirements.in
+	for set in dev bedrock fast; do \
+		$(COMPILE) -o requirements-$$set.txt requirements-$$set.in || exit 1; done
+
+clean:  ## Remove what was built; keeps var/, which holds data and keys
+	rm -rf $(VENV) staticfiles .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+help:  ## List the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+$(PY):
+	@test -n "$(PYTHON)" || { echo "AI Bridge needs Python 3.11 or newer" >&2; exit 1; }
+	@rm -rf $(VENV)
+	@$(PYTHON) -m venv $(VENV) || \
+		{ rm -rf $(VENV); echo "$(PYTHON) cannot make a virtual environment" \
+		"(on Debian: apt install python3-venv)" >&2; exit 1; }
+
+$(VENV)/runtime: requirements.txt $(PY)
+	@echo "Installing what AI Bridge needs (once) ..."
+	@$(PIP) install --require-hashes -r requirements.txt
+	@touch $@
+
+$(VENV)/development: requirements-dev.txt requirements-bedrock.txt $(VENV)/runtime
+	@echo "Installing what tests and linters need (once) ..."
+	@$(PIP) install --require-hashes -r requirements.txt -r requirements-dev.txt \
+		-r requirements-bedrock.txt
+	@touch $@
