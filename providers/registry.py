@@ -20,7 +20,7 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db.models import ExpressionWrapper, F, QuerySet, TextField
 
-from providers import changes
+from providers import bedrock, changes
 from providers.encryption import UndecryptableSecret, decrypt
 from providers.keypool import Key, KeyPool, KeyPoolError
 from providers.kinds import CHAT, KINDS, Kind, KindSpec
@@ -112,6 +112,8 @@ class _Load:
             pool = self._pool(row, key_rows)
         except (UndecryptableSecret, KeyPoolError, ValueError) as error:
             errors.append(str(error))
+        if row.kind == Kind.BEDROCK:
+            errors.append(bedrock.problem(_bedrock_settings(row, secret_options)))
         reason = next(filter(None, errors), "")
         if reason:
             self.broken_providers[row.name] = reason
@@ -216,6 +218,13 @@ def _row_error(row: AiProvider) -> str:
     except ValidationError as error:
         return " ".join(error.messages)
     return ""
+
+
+def _bedrock_settings(
+    row: AiProvider, secret_options: dict[str, Any]
+) -> bedrock.BedrockSettings:
+    options = row.options if isinstance(row.options, dict) else {}
+    return bedrock.BedrockSettings.read(row.base_url, options, secret_options)
 
 
 def _base_url(row: AiProvider) -> str:

@@ -10,9 +10,10 @@ from collections.abc import Iterator, Mapping
 from typing import Protocol
 
 from providers.keypool import Key
+from providers.kinds import Kind
 from providers.masking import mask
 from providers.registry import Provider
-from proxy import errors
+from proxy import bedrock, errors
 
 CENTRALIZED = "centralized"
 BYOK = "byok"
@@ -92,6 +93,8 @@ def resolve(
     ``headers`` are the client's, lower-case. Raises Forbidden when BYOK is not
     allowed and Unauthorized when the caller's own key is missing.
     """
+    if provider.kind == Kind.BEDROCK:
+        return bedrock.SigV4Credential(bedrock.settings_of(provider))
     if not byok and provider.spec.has_pool:
         return PooledCredential(provider)
     if byok and not (provider.allow_byok and byok_allowed):

@@ -15,8 +15,10 @@ from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
 from interceptions import recorder
 from interceptions.errors import classify_status
 from interceptions.recorder import Recording, RecordingUnavailable
+from providers.kinds import Kind
 from providers.registry import Provider
 from proxy import (
+    bedrock,
     circuits,
     clients,
     credentials,
@@ -115,6 +117,8 @@ class Interceptor:
             request = self._dialect.read_request(self._call.body)
         except BadRequestBody as error:
             raise errors.BadBody(str(error)) from error
+        if self._provider.kind == Kind.BEDROCK:
+            bedrock.map_model(request, self._provider)
         self._client = clients.detect_client(self._call.lower)
         return request
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import httpx
 from django.conf import settings
 
+from providers.kinds import Kind
 from providers.registry import Provider
-from proxy import errors, headers
+from proxy import bedrock, errors, headers
+from proxy.bedrock_stream import reading_frames
 from proxy.dialects.base import BridgedRequest
+from proxy.dialects.splice import NotAnObject
 from proxy.failover import Outgoing
 from proxy.watch import ClientWatch
 
@@ -20,7 +24,7 @@ if TYPE_CHECKING:
 
 def bridged(call: Call, provider: Provider, request: BridgedRequest) -> Outgoing:
     """Return the upstream request of a bridged call."""
-    return Outgoing(
+    asked = Outgoing(
         call.method,
         upstream_url(
             provider.base_url, provider.spec.upstream_path(call.route), call.query
@@ -31,13 +35,39 @@ def bridged(call: Call, provider: Provider, request: BridgedRequest) -> Outgoing
         request.body,
         extensions(provider, call.watch, streaming=request.streaming),
     )
+    if provider.kind == Kind.BEDROCK:
+        return _invoking_model(asked, provider, request)
+    return asked
 
 
-def actor_facts(call: Call, provider: Provider) -> dict[str, str] | None:
+def _invoking_model(
+    asked: Outgoing, provider: Provider, request: BridgedRequest
+) -> Outgoing:
+    """Return a Messages request as Bedrock's InvokeModel takes it."""
+    flags = bedrock.beta_lines(asked.headers)
+    try:
+        body = bedrock.invoke_body(asked.body, request.parsed, request.model, flags)
+    except NotAnObject as error:
+        raise errors.BadBody("the request body is nested too deeply") from error
+    return replace(
+        asked,
+        url=bedrock.invoke_url(
+            bedrock.settings_of(provider), request.model, streaming=request.streaming
+        ),
+        headers=bedrock.invoke_headers(asked.headers),
+        body=body,
+        send=reading_frames(asked.send),
+    )
+
+
+def actor_facts(call: Call, provider: Provider) -> dict[str, Any] | None:
     """Return what upstream may know of the caller, None unless the provider asks."""
     if not provider.send_actor_headers:
         return None
-    return {"id": str(call.actor.user_id), "Username": call.actor.username}
+    return {
+        "id": str(call.actor.user_id),
+        "metadata": {"Username": call.actor.username},
+    }
 
 
 @lru_cache(maxsize=1024)

@@ -22,7 +22,8 @@ from proxy.credentials import BYOK, Credential
 from proxy.dump import dumping, passthrough_path
 from proxy.failover import Answer, Attempt, Outgoing, upstream_errors
 from proxy.headers import HOP_BY_HOP, Headers, upstream_headers
-from proxy.interceptor import Call, extensions, upstream_url
+from proxy.interceptor import Call
+from proxy.outgoing import extensions, upstream_url
 
 _MOST_DECODINGS = 10
 _ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
