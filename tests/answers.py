@@ -11,15 +11,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from proxy.demo_answers import (
+from proxy.demo.answers import (
     CHAT,
     MESSAGES,
     RESPONSES,
-    Reply,
     answer_body,
     answer_events,
     error_body,
 )
+from proxy.demo.reply import Reply
 
 FIXTURES = Path(__file__).parent / "fixtures"
 _ROUTES = {
