@@ -14,7 +14,8 @@ def encryption_keys_are_usable(**_: Any) -> list[CheckMessage]:
     """Report an encryption key that is missing or malformed (providers.E001)."""
     hint = "Use keys made by: manage.py generate_key"
     if not settings.AIBRIDGE_ENCRYPTION_KEYS:
-        return [Error("AIBRIDGE_ENCRYPTION_KEYS is empty.", hint=hint, id="providers.E001")]
+        message = "AIBRIDGE_ENCRYPTION_KEYS is empty."
+        return [Error(message, hint=hint, id="providers.E001")]
     try:
         for key in settings.AIBRIDGE_ENCRYPTION_KEYS:
             Fernet(key)

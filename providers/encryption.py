@@ -1,7 +1,8 @@
 """Secrets at rest: an encrypted text field, and keyed fingerprints.
 
 Keys come from ``settings.AIBRIDGE_ENCRYPTION_KEYS``; the first encrypts, all decrypt,
-so that a key is rotated by putting the new one in front and running ``rotate_keys``.
+so that a key is rotated by putting the new one in front and running
+``rotate_encryption_keys``.
 """
 
 from __future__ import annotations
@@ -53,11 +54,24 @@ def rotate(stored: str) -> str:
 def fingerprint(plain: str) -> str:
     """Return a keyed hash that is equal for equal secrets and reveals nothing.
 
-    It is derived from the last (oldest) encryption key, so that it survives
-    rotation until that key is dropped and fingerprints are made anew.
+    It depends on the first key, so rotation makes fingerprints anew.
     """
-    oldest = base64.urlsafe_b64decode(settings.AIBRIDGE_ENCRYPTION_KEYS[-1])
-    return hmac.new(oldest, plain.encode(), hashlib.sha256).hexdigest()
+    return _keyed_hash(settings.AIBRIDGE_ENCRYPTION_KEYS[0], plain)
+
+
+def fingerprints(plain: str) -> list[str]:
+    """Return the fingerprint under every configured key.
+
+    A secret that was stored before the first key came to be is found by one of them.
+    """
+    return [_keyed_hash(key, plain) for key in settings.AIBRIDGE_ENCRYPTION_KEYS]
+
+
+def _keyed_hash(key: str, plain: str) -> str:
+    secret = base64.urlsafe_b64decode(key)
+    return hmac.new(
+        secret, b"fingerprint:" + plain.encode(), hashlib.sha256
+    ).hexdigest()
 
 
 class EncryptedTextField(models.TextField):

@@ -1,190 +1,61 @@
-"""A key's health between memory, the database and all other processes.
+"""What becomes of keys: marks, returns, new secrets, tests; for every process.
 
-Requests mark keys in memory and go on; one daemon thread, a greenlet where gevent has
-patched, stores the marks in order. Rules:
-
-1. A stored mark never shortens a deadline, never revives a retired key, and counts only
-   for the secret it was made with and after the key's last return.
+1. A mark counts here at once and everywhere within a second. It never shortens a
+   deadline, never revives a retired key, and counts only for the secret it was made
+   with and after the key's last return.
 2. An event row and a log line say a transition, not its repetitions.
-3. What cannot be stored now is kept and tried again, oldest first.
+3. A retired key is never lost: a person, the probe or a new secret brings it back.
 """
 
 from __future__ import annotations
 
 import logging
-import os
-import threading
+import re
 import time
-from collections import deque
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from uuid import UUID
 
-from django.db import InterfaceError, OperationalError, transaction
-from django.db.models import F, Q, QuerySet
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, transaction
+from django.db.models import F, Max, Q
 from django.db.models.functions import Coalesce, Greatest
 from django.utils import timezone
 
-from providers.database import give_back
+from providers.encryption import fingerprint, fingerprints
 from providers.keypool import Key, KeyPool
-from providers.models import ApiKey, KeyEvent, KeyEventKind
+from providers.kinds import KINDS
+from providers.markstore import TOUCH_SECONDS, Mark, Store, Touch
+from providers.masking import mask
+from providers.models import AiProvider, ApiKey, KeyEvent, KeyEventKind
 from providers.provider import Provider
+from providers.trial import KeyTest, try_key
+
+__all__ = [
+    "KeyTest",
+    "add_key",
+    "flush",
+    "report_permanent",
+    "report_temporary",
+    "return_to_service",
+    "set_secret",
+    "test_key",
+    "touch",
+]
 
 logger = logging.getLogger(__name__)
 
-TRAFFIC = "traffic"
-TOUCH_SECONDS = 30.0
-_MOST_WAITING = 10_000
-_LONGEST_BACKOFF = 5.0
+SECRET_CHANGE = "secret change"
 
-
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """What became of a key in a request; ``until`` is None for a permanent mark."""
-
-    key: Key
-    pool: KeyPool
-    fingerprint: str
-    at: float
-    until: float | None
-    reason: str
-    status: int | None
-    error: str = field(repr=False)
-
-    def store(self) -> None:
-        """Write the mark, and the event if it was a transition."""
-        with transaction.atomic():
-            kind = self._store_permanent() if self.until is None else self._store_rest()
-            if kind is not None:
-                _record_event(self.key.id, kind, self)
-        self.pool.settle(self.key, self.at, at=time.monotonic())
-
-    def _store_permanent(self) -> KeyEventKind | None:
-        changed = self._row().update(retired_at=_moment(self.at), **self._facts())
-        return KeyEventKind.RETIRED if changed else None
-
-    def _store_rest(self) -> KeyEventKind | None:
-        """Write a later deadline; it is a transition only from a valid key."""
-        row, until = self._row(), _moment(self.until)
-        at = _moment(self.at)
-        valid = row.filter(Q(cooldown_until=None) | Q(cooldown_until__lte=at))
-        if valid.update(cooldown_until=until, **self._facts()):
-            return KeyEventKind.COOLED
-        row.filter(cooldown_until__lt=until).update(
-            cooldown_until=until, **self._facts()
-        )
-        return None
-
-    def _row(self) -> QuerySet[ApiKey]:
-        counts = Q(returned_at=None) | Q(returned_at__lt=_moment(self.at))
-        return ApiKey.objects.filter(
-            counts, id=self.key.id, fingerprint=self.fingerprint, retired_at=None
-        )
-
-    def _facts(self) -> dict[str, object]:
-        return {
-            "reason": self.reason,
-            "last_status": self.status,
-            "last_error": self.error[:255],
-            "last_error_at": _moment(self.at),
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Touch:
-    """A key was used."""
-
-    key: Key
-    at: float
-
-    def store(self) -> None:
-        """Write the time unless another process wrote one of late."""
-        at = _moment(self.at)
-        stale = at - timedelta(seconds=TOUCH_SECONDS / 2)
-        ApiKey.objects.filter(
-            Q(last_used_at=None) | Q(last_used_at__lt=stale), id=self.key.id
-        ).update(last_used_at=at)
-
-
-class Store:
-    """Stores marks in the order they were made, in a thread of its own."""
-
-    def __init__(self) -> None:
-        self._waiting: deque[Mark | Touch] = deque()
-        self._wake = threading.Event()
-        self._storing = threading.Lock()
-        self._starting = threading.Lock()
-        self._thread: threading.Thread | None = None
-        self._pid = 0
-        self._is_away = False
-
-    def add(self, entry: Mark | Touch) -> None:
-        """Leave an entry to be stored; never waits for the database."""
-        if len(self._waiting) >= _MOST_WAITING:
-            logger.error("key health not stored", extra={"waiting": _MOST_WAITING})
-            return
-        self._waiting.append(entry)
-        self._ensure_thread()
-        self._wake.set()
-
-    def flush(self, timeout: float = 5.0) -> bool:
-        """Store in the caller's thread what waits; return whether all was stored."""
-        deadline = time.monotonic() + timeout
-        while self._waiting and time.monotonic() < deadline:
-            if not self._store_waiting():
-                time.sleep(0.05)
-        return not self._waiting
-
-    def _ensure_thread(self) -> None:
-        with self._starting:
-            alive = self._thread is not None and self._thread.is_alive()
-            if alive and self._pid == os.getpid():
-                return
-            self._pid = os.getpid()
-            self._thread = threading.Thread(
-                target=self._run, name="keystate", daemon=True
-            )
-            self._thread.start()
-
-    def _run(self) -> None:
-        backoff = 0.1
-        while True:
-            self._wake.wait()
-            self._wake.clear()
-            while not self._store_waiting():
-                time.sleep(backoff)
-                backoff = min(backoff * 2, _LONGEST_BACKOFF)
-            backoff = 0.1
-
-    def _store_waiting(self) -> bool:
-        """Store the waiting entries; return False when the database is away."""
-        with self._storing:
-            try:
-                while self._waiting:
-                    self._store(self._waiting[0])
-                    self._waiting.popleft()
-            except (OperationalError, InterfaceError) as error:
-                self._say_away(error)
-                return False
-            finally:
-                give_back()
-        self._is_away = False
-        return True
-
-    def _say_away(self, error: Exception) -> None:
-        if not self._is_away:
-            logger.warning("key health waits", extra={"error": str(error)})
-        self._is_away = True
-
-    def _store(self, entry: Mark | Touch) -> None:
-        try:
-            entry.store()
-        except (OperationalError, InterfaceError):
-            raise
-        except Exception:
-            # This entry would fail for ever and hold up all that follow.
-            logger.exception("key health not stored", extra={"key": repr(entry.key)})
-
+_HEALTH = (
+    "cooldown_until",
+    "retired_at",
+    "reason",
+    "last_status",
+    "last_error",
+    "last_error_at",
+    "probed_at",
+    "returned_at",
+)
 
 _store = Store()
 flush = _store.flush
@@ -208,15 +79,13 @@ def report_temporary(
         return False
     before = key.cooldown_until
     transition = pool.mark_temporary(key, cooldown, reason)
-    if key.cooldown_until <= before:
-        return False
     until = key.cooldown_until
+    if until <= before:
+        return False
     _leave(pool, key, until=until, reason=reason, status=status, error=error)
     if transition:
-        facts = _log_facts(provider, key, status) | {
-            "reason": reason,
-            "cooldown": round(until - key.marked_at, 3),
-        }
+        facts = _log_facts(provider, key, status, reason)
+        facts["cooldown"] = round(until - key.marked_at, 3)
         logger.info("key marked temporary", extra=facts)
     return transition
 
@@ -232,7 +101,7 @@ def report_permanent(
     if pool is None or not pool.mark_permanent(key, reason):
         return False
     _leave(pool, key, until=None, reason=reason, status=status, error=error)
-    facts = _log_facts(provider, key, status) | {"reason": reason}
+    facts = _log_facts(provider, key, status, reason)
     logger.warning("key marked permanent", extra=facts)
     return True
 
@@ -245,6 +114,106 @@ def touch(key: Key) -> None:
     key.used_at = now
     if key.id is not None:
         _store.add(Touch(key, now))
+
+
+def return_to_service(
+    row: ApiKey, *, actor: str, retired_at: datetime | None = None
+) -> bool:
+    """Make a key valid again for all processes; return whether it was not.
+
+    ``actor`` is a user's name or "probe". With ``retired_at`` only that very
+    retirement is undone, not a later one. The row's health is refreshed.
+    """
+    now = timezone.now()
+    rows = ApiKey.objects.filter(id=row.id, fingerprint=row.fingerprint)
+    if retired_at is not None:
+        rows = rows.filter(retired_at=retired_at)
+    with transaction.atomic():
+        returned = bool(rows.filter(_out_of_service(now)).update(**_healthy(now)))
+        if returned:
+            _record_return(row.id, actor)
+        else:
+            # A mark that is still on its way to the database was made before this.
+            rows.update(returned_at=_at_least(now))
+    row.refresh_from_db(fields=_HEALTH)
+    if returned:
+        _log_return(row, actor)
+    return returned
+
+
+def test_key(row: ApiKey, *, actor: str) -> KeyTest:
+    """Ask upstream whether it accepts a key, and return the key to service if so.
+
+    Blocks for as long as upstream takes, 20 seconds at most. A refusal changes nothing
+    but what is shown of the key's last answer.
+    """
+    test = try_key(row.provider, row.secret)
+    ApiKey.objects.filter(id=row.id).update(probed_at=timezone.now())
+    if test.ok:
+        return_to_service(row, actor=actor)
+    else:
+        _note_refusal(row, test)
+    return test
+
+
+# The name is a verb here, not a test.
+test_key.__test__ = False  # type: ignore[attr-defined]
+
+
+def add_key(provider: AiProvider, secret: str, label: str = "") -> ApiKey:
+    """Append a key to a provider's pool; raises ValidationError naming the field."""
+    if not KINDS[provider.kind].has_pool:
+        raise _invalid(f"{KINDS[provider.kind].label} takes no keys of its own.")
+    secret = _clean(secret)
+    with transaction.atomic():
+        # Two keys added at once must not get the same place.
+        _lock(provider)
+        _refuse_duplicate(provider.pk, secret)
+        last = provider.keys.aggregate(last=Max("position"))["last"]
+        return ApiKey.objects.create(
+            provider=provider,
+            label=label,
+            position=0 if last is None else last + 1,
+            **_secret_columns(secret),
+        )
+
+
+def set_secret(row: ApiKey, secret: str, *, actor: str) -> bool:
+    """Give a key another secret and a clean bill of health; False if it is the same.
+
+    ``actor`` is the name of who changes it. Raises ValidationError naming the field.
+    The row is refreshed.
+    """
+    secret, now = _clean(secret), timezone.now()
+    if row.fingerprint in fingerprints(secret):
+        return False
+    with transaction.atomic():
+        _refuse_duplicate(row.provider_id, secret, but=row.id)
+        was_out = ApiKey.objects.filter(_out_of_service(now), id=row.id).exists()
+        for name, value in _secret_columns(secret).items():
+            setattr(row, name, value)
+        row.cooldown_until = row.retired_at = row.last_status = None
+        row.last_error_at = row.probed_at = None
+        row.reason = row.last_error = ""
+        row.returned_at = now
+        _save_secret(row)
+        if was_out:
+            _record_return(row.id, SECRET_CHANGE)
+    _log_return(row, f"{SECRET_CHANGE} by {actor}")
+    return True
+
+
+def _lock(provider: AiProvider) -> None:
+    rows = AiProvider.all_objects.select_for_update().filter(pk=provider.pk)
+    list(rows.values_list("pk"))
+
+
+def _save_secret(row: ApiKey) -> None:
+    try:
+        with transaction.atomic():
+            row.save()
+    except IntegrityError as error:
+        raise _invalid("This provider already has this key.") from error
 
 
 def _leave(
@@ -263,33 +232,19 @@ def _leave(
     )
 
 
-def _log_facts(provider: Provider, key: Key, status: int | None) -> dict[str, object]:
+def _log_facts(
+    provider: Provider, key: Key, status: int | None, reason: str
+) -> dict[str, object]:
     return {
         "provider": provider.name,
         "credential_hint": key.hint,
         "status": status,
+        "reason": reason,
     }
 
 
-def return_to_service(row: ApiKey, *, actor: str) -> bool:
-    """Make a key valid again for all processes; return whether it was not.
-
-    ``actor`` is a user's name, "probe" or "secret change". The row is refreshed.
-    """
-    now = timezone.now()
-    same = ApiKey.objects.filter(id=row.id, fingerprint=row.fingerprint)
-    out = Q(retired_at__isnull=False) | Q(cooldown_until__gt=now)
-    with transaction.atomic():
-        returned = bool(same.filter(out).update(**_healthy(now)))
-        if returned:
-            _record_return(row.id, actor)
-        else:
-            # A mark on its way to the database was made before this moment.
-            same.update(returned_at=_later(now))
-    row.refresh_from_db()
-    if returned:
-        _log_return(row, actor)
-    return returned
+def _out_of_service(now: datetime) -> Q:
+    return Q(retired_at__isnull=False) | Q(cooldown_until__gt=now)
 
 
 def _healthy(now: datetime) -> dict[str, object]:
@@ -297,11 +252,11 @@ def _healthy(now: datetime) -> dict[str, object]:
         "cooldown_until": None,
         "retired_at": None,
         "reason": "",
-        "returned_at": _later(now),
+        "returned_at": _at_least(now),
     }
 
 
-def _later(now: datetime) -> object:
+def _at_least(now: datetime) -> Greatest:
     return Greatest(Coalesce(F("returned_at"), now), now)
 
 
@@ -316,16 +271,44 @@ def _log_return(row: ApiKey, actor: str) -> None:
     logger.info("key returned to service", extra=facts)
 
 
-def _record_event(key_id: UUID | None, kind: KeyEventKind, mark: Mark) -> None:
-    KeyEvent.objects.create(
-        key_id=key_id,
-        kind=kind,
-        reason=mark.reason,
-        status=mark.status,
-        until=_moment(mark.until) if mark.until is not None else None,
-        actor=TRAFFIC,
+def _note_refusal(row: ApiKey, test: KeyTest) -> None:
+    ApiKey.objects.filter(id=row.id, fingerprint=row.fingerprint).update(
+        last_status=test.status,
+        last_error=test.message[:255],
+        last_error_at=timezone.now(),
     )
+    row.refresh_from_db(fields=_HEALTH)
 
 
-def _moment(epoch: float | None) -> datetime:
-    return datetime.fromtimestamp(epoch or 0.0, UTC)
+def _clean(secret: str) -> str:
+    """Return the secret without what pasting added; raises ValidationError."""
+    secret = secret.strip()
+    if not secret:
+        raise _invalid("The key must not be blank.")
+    if not _SECRET.fullmatch(secret):
+        raise _invalid("The key must not contain spaces or unprintable characters.")
+    return secret
+
+
+_SECRET = re.compile(r"[!-~]{1,4096}")
+"""What fits into an HTTP header as one word."""
+
+
+def _refuse_duplicate(provider_id: UUID, secret: str, but: UUID | None = None) -> None:
+    same = ApiKey.objects.filter(
+        provider_id=provider_id, fingerprint__in=fingerprints(secret)
+    )
+    if same.exclude(id=but).exists():
+        raise _invalid("This provider already has this key.")
+
+
+def _secret_columns(secret: str) -> dict[str, str]:
+    return {
+        "secret": secret,
+        "hint": mask(secret),
+        "fingerprint": fingerprint(secret),
+    }
+
+
+def _invalid(message: str) -> ValidationError:
+    return ValidationError({"secret": message})

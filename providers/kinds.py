@@ -39,7 +39,7 @@ class KindSpec:
     ``auth_scheme`` carries a key of the pool; ``byok_headers`` are looked at, in order,
     for the user's own. ``overloaded_status`` is the status the kind answers with when
     it is overloaded. ``models_path`` answers GET with a valid key only, and costs
-    nothing: it is what probes and *Test key* ask for.
+    nothing: it is what probes and *Test key* ask for, with ``test_headers``.
     """
 
     label: str
@@ -53,6 +53,7 @@ class KindSpec:
     byok_headers: tuple[str, ...] = ("authorization",)
     overloaded_status: int = 503
     models_path: str = "/models"
+    test_headers: tuple[tuple[str, str], ...] = ()
     has_pool: bool = True
     base_url_help: str = ""
     options: tuple[str, ...] = field(default=())
@@ -85,6 +86,7 @@ def _openai_like(
     auth_header: str = "Authorization",
     auth_scheme: str = "Bearer",
     base_url_help: str = "",
+    models_path: str = "/models",
 ) -> KindSpec:
     return KindSpec(
         label=label,
@@ -95,6 +97,7 @@ def _openai_like(
         auth_header=auth_header,
         auth_scheme=auth_scheme,
         route_prefix="v1/",
+        models_path=models_path,
         base_url_help=base_url_help,
     )
 
@@ -110,6 +113,7 @@ KINDS: dict[str, KindSpec] = {
         byok_headers=("x-api-key", "authorization"),
         overloaded_status=529,
         models_path="/v1/models",
+        test_headers=(("anthropic-version", "2023-06-01"),),
     ),
     Kind.OPENAI: _openai_like("OpenAI", "https://api.openai.com/v1"),
     Kind.COPILOT: KindSpec(
@@ -150,7 +154,10 @@ KINDS: dict[str, KindSpec] = {
     Kind.GOOGLE: _openai_like(
         "Google Gemini", "https://generativelanguage.googleapis.com/v1beta/openai"
     ),
-    Kind.OPENROUTER: _openai_like("OpenRouter", "https://openrouter.ai/api/v1"),
+    # OpenRouter lists its models to anybody; /key is what needs a valid one.
+    Kind.OPENROUTER: _openai_like(
+        "OpenRouter", "https://openrouter.ai/api/v1", models_path="/key"
+    ),
     Kind.OPENAI_COMPAT: _openai_like(
         "OpenAI-compatible", "", base_url_help="Up to and including /v1."
     ),

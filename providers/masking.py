@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 
-def mask(secret: str) -> str:
-    """Return a fragment by which a person recognises a secret, never the secret.
+_SHOWN = ((20, 4), (10, 2), (5, 1))
+"""From which length on how many characters show at each end."""
 
-    Shows 4, 2, 1 or 0 characters at each end for lengths from 20, 10, 5 and below.
-    """
+
+def mask(secret: str) -> str:
+    """Return a fragment by which a person recognises a secret, never the secret."""
     if not secret:
         return ""
-    shown = next((n for least, n in ((20, 4), (10, 2), (5, 1)) if len(secret) >= least), 0)
+    shown = next((count for least, count in _SHOWN if len(secret) >= least), 0)
     return f"{secret[:shown]}...{secret[-shown:]}" if shown else "..."
 
 

@@ -18,6 +18,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
+from django.db import DatabaseError, InterfaceError
 from django.db.models import ExpressionWrapper, F, QuerySet, TextField
 
 from providers import bedrock, changes
@@ -63,8 +64,9 @@ class Registry:
             changes.subscribe(topic, self.reload)
         try:
             self.reload()
-        finally:
-            changes.start()
+        except (DatabaseError, InterfaceError) as error:
+            logger.warning("providers not loaded", extra={"error": str(error)})
+        changes.start()
 
     def reload(self) -> None:
         """Read all live rows; on django.db.Error everything stays as it was."""

@@ -1,0 +1,191 @@
+"""Stores what requests learnt about keys, in order, behind their backs.
+
+Requests leave entries and go on; one daemon thread, a greenlet where gevent has
+patched, writes them. What cannot be stored now is kept and tried again, oldest first.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from django.db import InterfaceError, OperationalError, transaction
+from django.db.models import Q, QuerySet
+
+from providers.database import give_back
+from providers.keypool import Key, KeyPool
+from providers.models import ApiKey, KeyEvent, KeyEventKind
+
+logger = logging.getLogger(__name__)
+
+TRAFFIC = "traffic"
+TOUCH_SECONDS = 30.0
+_MOST_WAITING = 10_000
+_LONGEST_BACKOFF = 5.0
+
+
+def moment(epoch: float) -> datetime:
+    """Return seconds since the epoch as the database wants them."""
+    return datetime.fromtimestamp(epoch, UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What became of a key in a request; ``until`` is None for a permanent mark."""
+
+    key: Key
+    pool: KeyPool
+    fingerprint: str
+    at: float
+    until: float | None
+    reason: str
+    status: int | None
+    error: str = field(repr=False)
+
+    def store(self) -> None:
+        """Write the mark, and the event if it was a transition."""
+        with transaction.atomic():
+            kind = self._store_permanent() if self.until is None else self._store_rest()
+            if kind is not None:
+                self._record(kind)
+        self.pool.settle(self.key, self.at, at=time.monotonic())
+
+    def _store_permanent(self) -> KeyEventKind | None:
+        changed = self._row().update(retired_at=moment(self.at), **self._facts())
+        return KeyEventKind.RETIRED if changed else None
+
+    def _store_rest(self) -> KeyEventKind | None:
+        """Write a later deadline; it is a transition only from a valid key."""
+        row, at, until = self._row(), moment(self.at), moment(self.until or 0.0)
+        valid = row.filter(Q(cooldown_until=None) | Q(cooldown_until__lte=at))
+        if valid.update(cooldown_until=until, **self._facts()):
+            return KeyEventKind.COOLED
+        row.filter(cooldown_until__lt=until).update(
+            cooldown_until=until, **self._facts()
+        )
+        return None
+
+    def _row(self) -> QuerySet[ApiKey]:
+        counts = Q(returned_at=None) | Q(returned_at__lt=moment(self.at))
+        return ApiKey.objects.filter(
+            counts, id=self.key.id, fingerprint=self.fingerprint, retired_at=None
+        )
+
+    def _record(self, kind: KeyEventKind) -> None:
+        KeyEvent.objects.create(
+            key_id=self.key.id,
+            kind=kind,
+            reason=self.reason,
+            status=self.status,
+            until=None if self.until is None else moment(self.until),
+            actor=TRAFFIC,
+        )
+
+    def _facts(self) -> dict[str, object]:
+        return {
+            "reason": self.reason,
+            "last_status": self.status,
+            "last_error": self.error[:255],
+            "last_error_at": moment(self.at),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Touch:
+    """A key was used."""
+
+    key: Key
+    at: float
+
+    def store(self) -> None:
+        """Write the time unless another process wrote one of late."""
+        at = moment(self.at)
+        stale = at - timedelta(seconds=TOUCH_SECONDS / 2)
+        ApiKey.objects.filter(
+            Q(last_used_at=None) | Q(last_used_at__lt=stale), id=self.key.id
+        ).update(last_used_at=at)
+
+
+class Store:
+    """Stores marks in the order they were made, in a thread of its own."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[Mark | Touch] = deque()
+        self._wake = threading.Event()
+        self._storing = threading.Lock()
+        self._starting = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._pid = 0
+        self._is_away = False
+
+    def add(self, entry: Mark | Touch) -> None:
+        """Leave an entry to be stored; never waits for the database."""
+        if len(self._waiting) >= _MOST_WAITING:
+            logger.error("key health not stored", extra={"waiting": _MOST_WAITING})
+            return
+        self._waiting.append(entry)
+        self._ensure_thread()
+        self._wake.set()
+
+    def flush(self, timeout: float = 5.0) -> bool:
+        """Store in the caller's thread what waits; return whether all was stored."""
+        deadline = time.monotonic() + timeout
+        while self._waiting and time.monotonic() < deadline:
+            if not self._store_waiting():
+                time.sleep(0.05)
+        return not self._waiting
+
+    def _ensure_thread(self) -> None:
+        with self._starting:
+            alive = self._thread is not None and self._thread.is_alive()
+            if alive and self._pid == os.getpid():
+                return
+            self._pid = os.getpid()
+            self._thread = threading.Thread(
+                target=self._run, name="keystate", daemon=True
+            )
+            self._thread.start()
+
+    def _run(self) -> None:
+        backoff = 0.1
+        while True:
+            self._wake.wait()
+            self._wake.clear()
+            while not self._store_waiting():
+                time.sleep(backoff)
+                backoff = min(backoff * 2, _LONGEST_BACKOFF)
+            backoff = 0.1
+
+    def _store_waiting(self) -> bool:
+        """Store the waiting entries; return False when the database is away."""
+        with self._storing:
+            try:
+                while self._waiting:
+                    self._store(self._waiting[0])
+                    self._waiting.popleft()
+            except (OperationalError, InterfaceError) as error:
+                self._say_away(error)
+                return False
+            finally:
+                give_back()
+        self._is_away = False
+        return True
+
+    def _say_away(self, error: Exception) -> None:
+        if not self._is_away:
+            logger.warning("key health waits", extra={"error": str(error)})
+        self._is_away = True
+
+    def _store(self, entry: Mark | Touch) -> None:
+        try:
+            entry.store()
+        except (OperationalError, InterfaceError):
+            raise
+        except Exception:
+            # This entry would fail for ever and hold up all that follow.
+            logger.exception("key health not stored", extra={"key": repr(entry.key)})
