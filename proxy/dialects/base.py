@@ -141,7 +141,7 @@ class Dialect(Protocol):
         """Return a fresh reader for one streamed answer."""
 
     def read_answer(self, body: bytes) -> Turn:
-        """Read a whole, non-streamed answer of status 200; else ``turn.error`` is set."""
+        """Read a whole answer of status 200; ``turn.error`` is set when it is none."""
 
     def read_error(self, body: bytes) -> tuple[str, str, str]:
         """Return (type, code, message) of an upstream error body; "" where unknown.

@@ -19,12 +19,14 @@ ANTHROPIC_TYPES = {
 }
 # (type, code) by status.
 OPENAI_TYPES: dict[int, tuple[str, str | None]] = {
+    400: ("invalid_request_error", None),
     401: ("authentication_error", "invalid_api_key"),
     403: ("permission_error", "permission_denied"),
     404: ("invalid_request_error", "not_found"),
     408: ("server_error", "timeout"),
     413: ("invalid_request_error", "request_too_large"),
     429: ("rate_limit_error", "rate_limit_exceeded"),
+    500: ("server_error", "server_error"),
     502: ("api_error", "server_error"),
     503: ("server_error", "service_unavailable"),
     504: ("server_error", "timeout"),
@@ -41,9 +43,7 @@ def anthropic_error(status: int, message: str, error_type: str) -> Json:
 
 def openai_error(status: int, message: str, error_type: str) -> Json:
     """Return the inside of OpenAI's ``{"error": {...}}``."""
-    fallback = ("server_error", "server_error")
-    if status < 500:
-        fallback = ("invalid_request_error", None)
+    fallback = OPENAI_TYPES[400 if status < 500 else 500]
     kind, code = OPENAI_TYPES.get(status, fallback)
     return {
         "message": message,
