@@ -45,10 +45,9 @@ def snapshot(target: models.Model) -> dict[str, Any]:
 
 def difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
     """Return what differs between two snapshots, as ``{name: [old, new]}``."""
-    names = [name for name in (before | dict(after)) if name in after or name in before]
     return {
         name: [before.get(name), after.get(name)]
-        for name in names
+        for name in {**before, **after}
         if before.get(name) != after.get(name)
     }
 
@@ -64,9 +63,8 @@ def record(
     ``action`` is a word such as create, change, delete, revoke, return. Whatever in
     ``changes`` is named like a secret is masked.
     """
-    is_user = isinstance(actor, get_user_model())
     return AuditEvent.objects.create(
-        actor=actor if is_user else None,
+        actor=actor if isinstance(actor, get_user_model()) else None,
         actor_name=_name(actor)[:150],
         action=action,
         target_type=target._meta.model_name or "",

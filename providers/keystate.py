@@ -113,7 +113,7 @@ def touch(key: Key) -> None:
         return
     key.used_at = now
     if key.id is not None:
-        _store.add(Touch(key, now))
+        _store.add(Touch(key.id, now))
 
 
 def return_to_service(
@@ -228,7 +228,17 @@ def _leave(
     if key.id is None:
         return
     _store.add(
-        Mark(key, pool, key.fingerprint, key.marked_at, until, reason, status, error)
+        Mark(
+            key_id=key.id,
+            key=key,
+            pool=pool,
+            fingerprint=key.fingerprint,
+            at=key.marked_at,
+            until=until,
+            reason=reason,
+            status=status,
+            error=error,
+        )
     )
 
 
@@ -295,10 +305,10 @@ _SECRET = re.compile(r"[!-~]{1,4096}")
 
 
 def _refuse_duplicate(provider_id: UUID, secret: str, but: UUID | None = None) -> None:
-    same = ApiKey.objects.filter(
+    known = ApiKey.objects.filter(
         provider_id=provider_id, fingerprint__in=fingerprints(secret)
     )
-    if same.exclude(id=but).exists():
+    if set(known.values_list("id", flat=True)) - {but}:
         raise _invalid("This provider already has this key.")
 
 

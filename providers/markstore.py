@@ -13,6 +13,7 @@ import time
 from collections import deque
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 from django.db import InterfaceError, OperationalError, transaction
 from django.db.models import Q, QuerySet
@@ -38,6 +39,7 @@ def moment(epoch: float) -> datetime:
 class Mark:
     """What became of a key in a request; ``until`` is None for a permanent mark."""
 
+    key_id: UUID
     key: Key
     pool: KeyPool
     fingerprint: str
@@ -73,12 +75,12 @@ class Mark:
     def _row(self) -> QuerySet[ApiKey]:
         counts = Q(returned_at=None) | Q(returned_at__lt=moment(self.at))
         return ApiKey.objects.filter(
-            counts, id=self.key.id, fingerprint=self.fingerprint, retired_at=None
+            counts, id=self.key_id, fingerprint=self.fingerprint, retired_at=None
         )
 
     def _record(self, kind: KeyEventKind) -> None:
         KeyEvent.objects.create(
-            key_id=self.key.id,
+            key_id=self.key_id,
             kind=kind,
             reason=self.reason,
             status=self.status,
@@ -99,7 +101,7 @@ class Mark:
 class Touch:
     """A key was used."""
 
-    key: Key
+    key_id: UUID
     at: float
 
     def store(self) -> None:
@@ -107,7 +109,7 @@ class Touch:
         at = moment(self.at)
         stale = at - timedelta(seconds=TOUCH_SECONDS / 2)
         ApiKey.objects.filter(
-            Q(last_used_at=None) | Q(last_used_at__lt=stale), id=self.key.id
+            Q(last_used_at=None) | Q(last_used_at__lt=stale), id=self.key_id
         ).update(last_used_at=at)
 
 
@@ -188,4 +190,6 @@ class Store:
             raise
         except Exception:
             # This entry would fail for ever and hold up all that follow.
-            logger.exception("key health not stored", extra={"key": repr(entry.key)})
+            logger.exception(
+                "key health not stored", extra={"key_id": str(entry.key_id)}
+            )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-
 _SHOWN = ((20, 4), (10, 2), (5, 1))
 """From which length on how many characters show at each end."""
 

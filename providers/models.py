@@ -25,7 +25,7 @@ class AuthFailurePolicy(models.TextChoices):
     COOLDOWN = "cooldown", "Rest the key for 60 s (401), relay 403"
 
 
-class LiveProviderManager(models.Manager):
+class LiveProviderManager(models.Manager["AiProvider"]):
     """Providers that are not deleted."""
 
     def get_queryset(self) -> models.QuerySet[AiProvider]:
@@ -135,7 +135,7 @@ class AiProvider(models.Model):
     updated_at = models.DateTimeField(auto_now=True)
 
     objects = LiveProviderManager()
-    all_objects = models.Manager()
+    all_objects: models.Manager[AiProvider] = models.Manager()
 
     class Meta:
         verbose_name = "provider"
@@ -186,7 +186,9 @@ class ApiKey(models.Model):
     cooldown_until = models.DateTimeField(null=True, blank=True, editable=False)
     retired_at = models.DateTimeField(null=True, blank=True, editable=False)
     reason = models.CharField(max_length=20, blank=True, editable=False)
-    last_status = models.PositiveSmallIntegerField(null=True, blank=True, editable=False)
+    last_status = models.PositiveSmallIntegerField(
+        null=True, blank=True, editable=False
+    )
     last_error = models.CharField(max_length=255, blank=True, editable=False)
     last_error_at = models.DateTimeField(null=True, blank=True, editable=False)
     last_used_at = models.DateTimeField(null=True, blank=True, editable=False)

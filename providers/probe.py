@@ -12,6 +12,7 @@ import os
 import random
 import threading
 from datetime import datetime, timedelta
+from uuid import UUID
 
 from django.db.models import QuerySet
 from django.utils import timezone
@@ -68,7 +69,7 @@ def _retired_keys() -> QuerySet[ApiKey]:
     return rows.defer("secret", "provider__secret_options")
 
 
-def _probe(key_id: object) -> bool:
+def _probe(key_id: UUID) -> bool:
     """Try one key; return whether it came back."""
     # Anew: another process may have tried it, or a person may have returned it.
     row = _retired_keys().filter(pk=key_id).first()
