@@ -187,7 +187,7 @@ def default_context() -> ssl.SSLContext:
     """Return a verifying context: SSL_CERT_FILE, else the system's, else certifi's."""
     paths = ssl.get_default_verify_paths()
     has_system_cas = paths.cafile or (paths.capath and os.listdir(paths.capath))
-    context = gevent_ssl.create_default_context(
+    context: ssl.SSLContext = gevent_ssl.create_default_context(
         cafile=None if has_system_cas else certifi.where()
     )
     context.set_alpn_protocols(["http/1.1"])

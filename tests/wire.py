@@ -91,8 +91,7 @@ class Connection:
         """
         self._pause(math.inf if answer.hang else answer.wait)
         if answer.raw is not None:
-            self._sock.sendall(answer.raw)
-            request.sent += answer.raw
+            self._send_raw(request, answer, answer.raw)
             return False
         streamed, content = answer.content(request)
         encoded = gzip.compress(content) if answer.compress else content
@@ -111,6 +110,14 @@ class Connection:
         if answer.until_close:
             self.say_goodbye()
         return not answer.until_close and answer.content_length is None
+
+    def _send_raw(self, request: SeenRequest, answer: Answer, raw: bytes) -> None:
+        for piece in answer.pieces(raw, streamed=False):
+            if isinstance(piece, bytes):
+                self._sock.sendall(piece)
+                request.sent += piece
+            else:
+                self._pause(piece)
 
     def _head(
         self, request: SeenRequest, answer: Answer, streamed: bool, length: int

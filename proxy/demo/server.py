@@ -162,7 +162,7 @@ def _models(environ: Json, path: str) -> Json:
         if wanted not in MODELS:
             raise Refusal(404, f"There is no model {wanted[:80]}.")
         return describe(wanted)
-    listing = {"object": "list", "data": [describe(model) for model in MODELS]}
+    listing: Json = {"object": "list", "data": [describe(model) for model in MODELS]}
     if describe is _anthropic_model:
         listing |= {"has_more": False, "first_id": MODELS[0], "last_id": MODELS[-1]}
     return listing
