@@ -19,30 +19,21 @@ from __future__ import annotations
 import ipaddress
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import httpx
-from geventhttpclient.response import HTTPParseError, HTTPResponseParser
+from geventhttpclient.response import HTTPParseError
 
 from providers.validators import forbidden_address
-from proxy.connections import (
-    Aborted,
-    Connection,
-    ConnectionPool,
-    Dialler,
-    Origin,
-    ResolveGuard,
-    Resolver,
-)
+from proxy.connections import Aborted, Connection, ConnectionPool
 from proxy.decoding import decoded
+from proxy.dialling import Dialler, Origin, ResolveGuard, Resolver
+from proxy.http1 import END_OF_HEAD, METHODS_WITH_BODY, ResponseParser, render
 
 HEAD_LIMIT = 64 * 1024
 SENT_TOGETHER = 64 * 1024
-_END_OF_HEAD = b"\r\n\r\n"
 _DEFAULT_PORTS = {"http": 80, "https": 443}
-_OWN_FRAMING = {b"content-length", b"transfer-encoding"}
-_METHODS_WITH_BODY = {"POST", "PUT", "PATCH"}
 
 
 class GeventTransport(httpx.BaseTransport):
@@ -98,14 +89,14 @@ class _Exchange:
         self._deadline = time.monotonic() + _seconds(extensions.get("total"))
         self._tick = _seconds(extensions.get("tick"))
         self._connection: Connection | None = None
-        self._parser = _ResponseParser(request.method)
+        self._parser = ResponseParser(request.method)
         self._answered = False
         self._reusable = True
         self._aborted = False
 
     def run(self) -> httpx.Response:
         origin = _origin(self._request.url)
-        head, body = _render(self._request)
+        head, body = render(self._request)
         try:
             kept = self._transport.pool.take(origin)
             if kept is None or not self._try(kept, head, body):
@@ -224,10 +215,10 @@ class _Exchange:
     def _feed_heads(self, head: bytes) -> bytes:
         """Feed interim heads and the final one; return what they leave."""
         while not self._parser.head_complete:
-            end = head.find(_END_OF_HEAD)
+            end = head.find(END_OF_HEAD)
             if end < 0:
                 break
-            end += len(_END_OF_HEAD)
+            end += len(END_OF_HEAD)
             self._feed(head[:end])
             head = head[end:]
         return head
@@ -240,11 +231,13 @@ class _Exchange:
         connection = self._connection
         if connection is None:
             raise httpx.ReadError("the response was closed before its end")
+        now = time.monotonic()
         quiet_until = min(silent_since + self._read_limit, self._deadline)
-        until = min(quiet_until, time.monotonic() + tick)
+        until = min(quiet_until, now + tick)
         try:
             while True:
-                if not connection.wait_readable(until):
+                # An upstream that always has bytes must not outrun the total time.
+                if now >= quiet_until or not connection.wait_readable(until):
                     if until < quiet_until:
                         return None
                     raise httpx.ReadTimeout(self._silence(connection))
@@ -302,63 +295,6 @@ class _Body(httpx.SyncByteStream):
         self._exchange.close()
 
 
-class _ResponseParser(HTTPResponseParser):
-    """llhttp's callbacks, as few of them in Python as possible.
-
-    Names, values and body parts go straight into lists. Names and values pair up
-    because a head is fed in one piece.
-    """
-
-    def __init__(self, method: str) -> None:
-        super().__init__()
-        self.head_complete = False
-        self.complete = False
-        self.surplus = False
-        self.parts: list[bytearray] = []
-        self._is_head = method == "HEAD"
-        self._names: list[str] = []
-        self._values: list[str] = []
-        self._on_header_field: Callable[[str], None] = self._names.append
-        self._on_header_value: Callable[[str], None] = self._values.append
-        self._on_body: Callable[[bytearray], None] = self.parts.append
-
-    def headers(self) -> list[tuple[bytes, bytes]]:
-        return [
-            (name.encode("latin-1"), value.encode("latin-1"))
-            for name, value in zip(self._names, self._values, strict=False)
-        ]
-
-    def take(self) -> bytes:
-        """Return the body bytes parsed since the last time."""
-        content = b"".join(self.parts)
-        self.parts.clear()
-        return content
-
-    def _on_status(self, reason: str) -> None:
-        """The reason phrase is of no use."""
-
-    def _on_message_begin(self) -> None:
-        self.surplus = self.complete
-
-    def _on_headers_complete(self) -> bool:
-        self.head_complete = self.get_code() >= 200
-        if self.head_complete:
-            # Trailers must not look like headers.
-            self._on_header_field = self._on_header_value = _ignore
-        return self._is_head
-
-    def _on_message_complete(self) -> None:
-        if self.head_complete:
-            self.complete = True
-        else:
-            self._names.clear()
-            self._values.clear()
-
-
-def _ignore(text: str) -> None:
-    pass
-
-
 def _broken(received: bytes, error: HTTPParseError) -> str:
     if not received:
         return "upstream closed the connection before the response was complete"
@@ -376,21 +312,6 @@ def _origin(url: httpx.URL) -> Origin:
     return Origin(url.scheme, url.raw_host.decode("ascii"), url.port or default)
 
 
-def _render(request: httpx.Request) -> tuple[bytes, bytes]:
-    """Return the request's head and body; the body's length is stated by count."""
-    body = request.read()
-    lines = [b"%s %s HTTP/1.1" % (request.method.encode(), request.url.raw_path)]
-    for name, value in request.headers.raw:
-        if name.lower() not in _OWN_FRAMING:
-            lines.append(name + b": " + value)
-    if body or request.method in _METHODS_WITH_BODY:
-        lines.append(b"Content-Length: %d" % len(body))
-    head = b"\r\n".join(lines) + _END_OF_HEAD
-    if head.count(b"\n") != len(lines) + 1 or head.count(b"\r") != len(lines) + 1:
-        raise httpx.LocalProtocolError("a request header contains a line break")
-    return head, body
-
-
 def new_request(
     method: str,
     url: httpx.URL,
@@ -404,7 +325,7 @@ def new_request(
     must not be among them.
     """
     fields = [("Host", url.netloc.decode("ascii")), *headers]
-    if content or method in _METHODS_WITH_BODY:
+    if content or method in METHODS_WITH_BODY:
         fields.append(("Content-Length", str(len(content))))
     stream = httpx.ByteStream(content)
     return httpx.Request(
