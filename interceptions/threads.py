@@ -1,0 +1,274 @@
+"""Read side of a session: its threads, and the agentic actions in them.
+
+Knows rows, not pages or JSON.
+
+1. A session is one initiator's: two users who send the same session id have two.
+2. A thread is what shares a thread id within the session, ordered by the root's id.
+   When the root is gone (retention) or in another session, the first interception that
+   is left speaks for it.
+3. Every turn of every interception is an action: also one without a tool, and also an
+   interception that failed before its first turn.
+4. The sums of a session come from its roll-up, those of a thread from its own rows, so
+   neither depends on the page.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.db.models import Prefetch, QuerySet
+
+from interceptions.choices import Outcome
+from interceptions.models import (
+    Attempt,
+    Interception,
+    ModelThought,
+    Session,
+    TokenUsage,
+    ToolUsage,
+    UserPrompt,
+)
+from interceptions.tokens import Tokens
+
+DEFAULT_LIMIT = 50
+MAX_LIMIT = 200
+
+
+class UnknownThread(ValueError):
+    """The cursor names no thread of this session."""
+
+
+@dataclass(slots=True)
+class AgenticAction:
+    """One turn: what the model thought, which tools it called, and what it cost.
+
+    ``is_last`` marks the interception's last turn, the one an error belongs to.
+    """
+
+    interception: Interception
+    turn: int
+    is_last: bool = False
+    thoughts: list[ModelThought] = field(default_factory=list)
+    tool_calls: list[ToolUsage] = field(default_factory=list)
+    attempts: list[Attempt] = field(default_factory=list)
+    tokens: Tokens = field(default_factory=Tokens)
+
+    @property
+    def error_type(self) -> str | None:
+        return self.interception.error_type if self.is_last else None
+
+    @property
+    def error_message(self) -> str | None:
+        return self.interception.error_message if self.is_last else None
+
+
+@dataclass(slots=True)
+class Thread:
+    """One human prompt and the loop that followed; ``interceptions`` is never empty."""
+
+    id: UUID
+    interceptions: list[Interception]
+    actions: list[AgenticAction] = field(default_factory=list)
+
+    @property
+    def root(self) -> Interception:
+        """The thread's root, or the first interception left of it."""
+        return self.interceptions[0]
+
+    @property
+    def prompt(self) -> str:
+        """The root's prompt, else the first one that is left, else ""."""
+        prompts = (row.prompt for each in self.interceptions for row in _prompts(each))
+        return next(prompts, "")
+
+    @property
+    def models(self) -> list[str]:
+        """The models asked for, the root's first."""
+        return _unique(each.model for each in self.interceptions)
+
+    @property
+    def provider_names(self) -> list[str]:
+        """The providers used, the root's first."""
+        return _unique(each.provider_name for each in self.interceptions)
+
+    @property
+    def credentials(self) -> list[tuple[str, str]]:
+        """Each (credential kind, hint) used, in order."""
+        return _unique(
+            (each.credential_kind, each.credential_hint) for each in self.interceptions
+        )
+
+    @property
+    def errors(self) -> list[Interception]:
+        """Every interception of the loop that failed, in order."""
+        return [each for each in self.interceptions if each.error_type]
+
+    @property
+    def started_at(self) -> datetime:
+        return self.root.started_at
+
+    @property
+    def ended_at(self) -> datetime | None:
+        """When the last interception ended, None while one is in progress."""
+        ends = [each.ended_at for each in self.interceptions]
+        return None if None in ends else max(filter(None, ends))
+
+    @property
+    def outcome(self) -> str:
+        """In progress when anything is; else how the last interception ended."""
+        if self.ended_at is None:
+            return Outcome.IN_PROGRESS
+        return self.interceptions[-1].outcome
+
+    @property
+    def tokens(self) -> Tokens:
+        return Tokens.sum(action.tokens for action in self.actions)
+
+    @property
+    def tool_call_count(self) -> int:
+        return sum(len(action.tool_calls) for action in self.actions)
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadPage:
+    """Threads of a session in order, and whether there are more on either side."""
+
+    session: Session
+    threads: list[Thread]
+    has_previous: bool = False
+    has_next: bool = False
+
+    @property
+    def started_at(self) -> datetime | None:
+        return self.threads[0].started_at if self.threads else None
+
+    @property
+    def ended_at(self) -> datetime | None:
+        """When the page's last activity ended, None while one is in progress."""
+        ends = [thread.ended_at for thread in self.threads]
+        return None if None in ends else max(filter(None, ends), default=None)
+
+
+def load_page(
+    session: Session,
+    *,
+    after: UUID | None = None,
+    before: UUID | None = None,
+    limit: int = DEFAULT_LIMIT,
+) -> ThreadPage:
+    """Return the ``limit`` threads next to a cursor, or the first ones.
+
+    ``after`` and ``before`` are thread ids, at most one of them given: the page that
+    follows it, or the nearest one ahead of it. Raises UnknownThread.
+    """
+    rows = of_session(session)
+    cursor = after or before
+    if cursor is not None and not rows.filter(thread_id=cursor).exists():
+        raise UnknownThread(f"thread {cursor} is not in this session")
+    found = _thread_ids(rows, after, before, limit + 1)
+    ids, more = found[:limit], len(found) > limit
+    if before is not None:
+        ids.reverse()
+        return ThreadPage(session, _load(rows, ids), has_previous=more, has_next=True)
+    return ThreadPage(
+        session, _load(rows, ids), has_previous=after is not None, has_next=more
+    )
+
+
+def load_thread(rows: QuerySet, thread_id: UUID) -> Thread | None:
+    """Return one thread as far as it lies within ``rows``, None when it does not."""
+    return next(iter(_load(rows, [thread_id])), None)
+
+
+def of_session(session: Session) -> QuerySet:
+    """Return a session's interceptions, the oldest first."""
+    return Interception.objects.filter(
+        initiator_id=session.initiator_id, session_id=session.session_id
+    ).order_by("id")
+
+
+def token_metadata(session: Session) -> dict[str, float]:
+    """Return the summed further counts of a whole session, by flattened name."""
+    usages = TokenUsage.objects.filter(
+        interception__initiator_id=session.initiator_id,
+        interception__session_id=session.session_id,
+    )
+    total = Tokens()
+    for extra, metadata in usages.order_by().values_list("extra", "metadata"):
+        total.add_metadata(extra)
+        total.add_metadata(metadata)
+    return total.metadata
+
+
+def _thread_ids(
+    rows: QuerySet, after: UUID | None, before: UUID | None, limit: int
+) -> list[UUID]:
+    ids = rows.order_by("thread_id" if before is None else "-thread_id")
+    if after is not None:
+        ids = ids.filter(thread_id__gt=after)
+    if before is not None:
+        ids = ids.filter(thread_id__lt=before)
+    return list(ids.values_list("thread_id", flat=True).distinct()[:limit])
+
+
+def _load(rows: QuerySet, ids: list[UUID]) -> list[Thread]:
+    if not ids:
+        return []
+    grouped: dict[UUID, list[Interception]] = defaultdict(list)
+    for each in with_parts(rows.filter(thread_id__in=ids)).order_by("id"):
+        grouped[each.thread_id].append(each)
+    return [
+        Thread(id, grouped[id], list(_actions(grouped[id])))
+        for id in ids
+        if id in grouped
+    ]
+
+
+def with_parts(rows: QuerySet) -> QuerySet:
+    """Return the interceptions with all that belongs to them, in six queries."""
+    return rows.select_related("initiator").prefetch_related(
+        Prefetch("prompts", UserPrompt.objects.order_by("id")),
+        Prefetch("token_usages", TokenUsage.objects.order_by("turn", "id")),
+        Prefetch("tool_usages", ToolUsage.objects.order_by("turn", "id")),
+        Prefetch("thoughts", ModelThought.objects.order_by("turn", "id")),
+        Prefetch("attempts", Attempt.objects.order_by("turn", "position")),
+    )
+
+
+def _actions(interceptions: Iterable[Interception]) -> Iterator[AgenticAction]:
+    for interception in interceptions:
+        yield from actions_of(interception)
+
+
+def actions_of(interception: Interception) -> list[AgenticAction]:
+    """Return an interception's turns in order, at least one."""
+    turns: dict[int, AgenticAction] = {}
+
+    def action(row: Any) -> AgenticAction:
+        return turns.setdefault(row.turn, AgenticAction(interception, row.turn))
+
+    for thought in interception.thoughts.all():
+        action(thought).thoughts.append(thought)
+    for call in interception.tool_usages.all():
+        action(call).tool_calls.append(call)
+    for usage in interception.token_usages.all():
+        action(usage).tokens.add_usage(usage)
+    for attempt in interception.attempts.all():
+        action(attempt).attempts.append(attempt)
+    if not turns:
+        turns[0] = AgenticAction(interception, 0)
+    turns[max(turns)].is_last = True
+    return [turns[turn] for turn in sorted(turns)]
+
+
+def _prompts(interception: Interception) -> Iterable[UserPrompt]:
+    return interception.prompts.all()
+
+
+def _unique(values: Iterable[Any]) -> list[Any]:
+    return list(dict.fromkeys(value for value in values if value))
