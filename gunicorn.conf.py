@@ -28,7 +28,7 @@ except ImproperlyConfigured as error:
 
 wsgi_app = "aibridge_site.wsgi:application"
 proc_name = "aibridge"
-worker_class = "gevent"
+worker_class = "aibridge_site.worker.Worker"
 workers = settings.AIBRIDGE_WORKERS
 # Connections beyond this wait in the backlog; they are not refused.
 worker_connections = 4000

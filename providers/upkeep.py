@@ -1,7 +1,8 @@
 """What administrators do to providers and keys, each with its audit event.
 
-The one place for it, whether a page, the API or a command asks. ``actor`` is the user.
-Rows are changed column by column, so that health marked meanwhile is kept.
+The one place for it, whether a page, the API or a command asks. ``actor`` is the user,
+or the name of what has none. Rows are changed column by column, so that health marked
+meanwhile is kept.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from providers.trial import KeyTest
 
 
 def set_enabled(
-    row: AiProvider | ApiKey, enabled: bool, *, actor: models.Model
+    row: AiProvider | ApiKey, enabled: bool, *, actor: models.Model | str
 ) -> bool:
     """Switch a provider or a key on or off; return whether that changed it."""
     if row.enabled == enabled:
@@ -29,7 +30,7 @@ def set_enabled(
     return True
 
 
-def soft_delete(provider: AiProvider, *, actor: models.Model) -> bool:
+def soft_delete(provider: AiProvider, *, actor: models.Model | str) -> bool:
     """Take a provider away from clients and lists; its history and keys stay."""
     if provider.deleted_at is not None:
         return False
@@ -37,7 +38,7 @@ def soft_delete(provider: AiProvider, *, actor: models.Model) -> bool:
     return True
 
 
-def restore(provider: AiProvider, *, actor: models.Model) -> bool:
+def restore(provider: AiProvider, *, actor: models.Model | str) -> bool:
     """Bring a deleted provider back, switched off.
 
     Raises ValidationError when a live provider has its name by now.
@@ -54,7 +55,7 @@ def restore(provider: AiProvider, *, actor: models.Model) -> bool:
 
 
 def add_keys(
-    provider: AiProvider, keys: Iterable[tuple[str, str]], *, actor: models.Model
+    provider: AiProvider, keys: Iterable[tuple[str, str]], *, actor: models.Model | str
 ) -> list[ApiKey]:
     """Append (secret, label) pairs to a pool, all or none.
 
@@ -67,7 +68,7 @@ def add_keys(
     return rows
 
 
-def rotate(key: ApiKey, secret: str, *, actor: models.Model) -> bool:
+def rotate(key: ApiKey, secret: str, *, actor: models.Model | str) -> bool:
     """Give a key another secret; False if it is the same. Raises ValidationError."""
     before = key.hint
     with transaction.atomic():
@@ -77,7 +78,7 @@ def rotate(key: ApiKey, secret: str, *, actor: models.Model) -> bool:
     return True
 
 
-def return_to_service(key: ApiKey, *, actor: models.Model) -> bool:
+def return_to_service(key: ApiKey, *, actor: models.Model | str) -> bool:
     """Make a resting or retired key valid again; False if it was."""
     with transaction.atomic():
         returned = keystate.return_to_service(key, actor=str(actor))
@@ -86,7 +87,7 @@ def return_to_service(key: ApiKey, *, actor: models.Model) -> bool:
     return returned
 
 
-def test_key(key: ApiKey, *, actor: models.Model) -> KeyTest:
+def test_key(key: ApiKey, *, actor: models.Model | str) -> KeyTest:
     """Ask upstream whether it accepts a key; blocks up to 20 seconds."""
     test = keystate.test_key(key, actor=str(actor))
     audit.record(actor, "test", key, {"answer": test.message})
@@ -96,7 +97,7 @@ def test_key(key: ApiKey, *, actor: models.Model) -> KeyTest:
 test_key.__test__ = False  # type: ignore[attr-defined]
 
 
-def relabel(key: ApiKey, label: str, *, actor: models.Model) -> bool:
+def relabel(key: ApiKey, label: str, *, actor: models.Model | str) -> bool:
     """Change a key's label; False if it is the same."""
     label = label.strip()[:100]
     if label == key.label:
@@ -105,7 +106,7 @@ def relabel(key: ApiKey, label: str, *, actor: models.Model) -> bool:
     return True
 
 
-def delete_key(key: ApiKey, *, actor: models.Model) -> None:
+def delete_key(key: ApiKey, *, actor: models.Model | str) -> None:
     """Remove a key for good; attempts keep its hint."""
     with transaction.atomic():
         audit.record(actor, "delete", key, _born(key))
@@ -113,7 +114,7 @@ def delete_key(key: ApiKey, *, actor: models.Model) -> None:
 
 
 def set_order(
-    provider: AiProvider, order: Sequence[UUID], *, actor: models.Model
+    provider: AiProvider, order: Sequence[UUID], *, actor: models.Model | str
 ) -> bool:
     """Try a provider's keys in this order; keys not named come after, as they were."""
     with transaction.atomic():
@@ -132,7 +133,7 @@ def set_order(
     return True
 
 
-def move_key(key: ApiKey, by: int, *, actor: models.Model) -> bool:
+def move_key(key: ApiKey, by: int, *, actor: models.Model | str) -> bool:
     """Move a key so many places down (up when negative) among its provider's keys."""
     order = list(key.provider.keys.values_list("pk", flat=True))
     place = order.index(key.pk)
@@ -141,7 +142,7 @@ def move_key(key: ApiKey, by: int, *, actor: models.Model) -> bool:
 
 
 def _update(
-    row: AiProvider | ApiKey, actor: models.Model, action: str, **values: Any
+    row: AiProvider | ApiKey, actor: models.Model | str, action: str, **values: Any
 ) -> None:
     changes = {name: [getattr(row, name), value] for name, value in values.items()}
     with transaction.atomic():
