@@ -134,15 +134,8 @@ class ChatReader(EventReader):
         self._open: dict[int, dict[int, _Call]] = {}
         self._seen: set[int] = set()
         self._finished_choices: set[int] = set()
-        self._text_head = b""
-        self._text_tail = b""
 
     def _read(self, raw: bytes) -> None:
-        head = self._text_head
-        if head and raw.startswith(head):
-            end_of_text = raw.find(b'"', len(head))
-            if raw.startswith(self._text_tail, end_of_text):
-                return
         name, data = read_event(raw)
         if data.strip() == b"[DONE]":
             self._end()
@@ -199,7 +192,8 @@ class ChatReader(EventReader):
             if b'"usage"' not in tail:
                 return
         if b"\\" not in raw[opening.end() : end_of_text]:
-            self._text_head, self._text_tail = raw[: opening.end()], tail
+            self._plain, self._plain_tail = raw[: opening.end()], tail
+            self._plain_end = opening.end()
 
     def _settle(self) -> None:
         unfinished = [] if self._complete else self._unfinished()

@@ -68,6 +68,15 @@ def member_text(body: bytes, name: str) -> Raw | None:
     return Raw(text[found[-1].value : found[-1].end]) if found else None
 
 
+def edit_member(body: bytes, name: str, changes: Mapping[str, Any]) -> bytes:
+    """Return the text with members of the member ``name`` edited, if it is there."""
+    inner = member_text(body, name)
+    if inner is None:
+        return body
+    edited = _text(edit_object(_bytes(inner), changes))
+    return edit_object(body, {name: Raw(edited)})
+
+
 def extend_array(array: Raw, items: Sequence[Any], *, front: bool = False) -> Raw:
     """Return a JSON array's text with items added at its end, or its front."""
     inner = array.strip()[1:-1]

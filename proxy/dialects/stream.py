@@ -17,8 +17,9 @@ from .jsontext import read_json
 class EventReader:
     """The base of a dialect's stream reader (see ``base.StreamReader``).
 
-    A dialect overrides ``_on_event`` and ``_settle``, and puts into ``_plain`` the
-    bytes that events begin with when there is nothing in them to learn.
+    A dialect overrides ``_on_event`` and ``_settle``. It puts into ``_plain`` what an
+    event begins with that has nothing to learn in it; with a ``_plain_tail``, such an
+    event must also go on with it at its next quote: it is text up to there.
     """
 
     def __init__(self) -> None:
@@ -27,6 +28,8 @@ class EventReader:
         self._complete = False
         self._finished = False
         self._plain: bytes | tuple[bytes, ...] = ()
+        self._plain_end = 0
+        self._plain_tail = b""
         self._splitter = EventSplitter()
 
     def feed(self, chunk: bytes) -> int:
@@ -36,13 +39,19 @@ class EventReader:
         """
         if self.ended:
             return 0
-        for index, raw in enumerate(self._splitter.feed(chunk)):
-            if raw.startswith(self._plain):
+        events = self._splitter.feed(chunk)
+        for raw in events:
+            if raw.startswith(self._plain) and (
+                not self._plain_tail or self._goes_on_plainly(raw)
+            ):
                 continue
             self._read(raw)
             if self.ended:
-                return self._splitter.start_of(index)
+                return self._splitter.start_of(events.index(raw))
         return len(chunk)
+
+    def _goes_on_plainly(self, raw: bytes) -> bool:
+        return raw.startswith(self._plain_tail, raw.find(b'"', self._plain_end))
 
     def finish(self, *, clean: bool) -> Turn:
         """Close the turn at the end of the body and return it (idempotent)."""
