@@ -13,12 +13,14 @@ from pathlib import Path
 
 import pytest
 from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group
 from django.core.management import call_command
 from django.db import connection
-from proxy.actors import issue_token
+
 from providers.keystate import add_key
 from providers.models import AiProvider
-
+from proxy.actors import issue_token
 from tests.live.gateway import Gateway
 from tests.postgres import free_port
 from tests.upstream import FakeUpstream
@@ -122,14 +124,12 @@ def upstream() -> Iterator[FakeUpstream]:
 
 
 @pytest.fixture
-def make_user(live_db: str, django_user_model) -> Callable[..., object]:
+def make_user(live_db: str) -> Callable[..., object]:
     """Return a function that creates a user, in a role when one is named."""
 
     def make(role: str = "", **fields: object):
-        from django.contrib.auth.models import Group
-
         name = f"user-{os.getpid()}-{next(_names)}"
-        user = django_user_model.objects.create_user(name, **fields)
+        user = get_user_model().objects.create_user(name, **fields)
         if role:
             user.groups.add(Group.objects.get(name=role))
             user.is_staff = True
