@@ -143,7 +143,7 @@ def _note(
 
 def _tool_result(outcome: ToolOutcome) -> Json:
     if outcome.result is None:
-        content, failed = [_text(f"Error: {outcome.error}")], True
+        content, failed = [_text(f"Error: calling tool: {outcome.error}")], True
     else:
         content, failed = result_blocks(outcome.result)
     return {
@@ -236,7 +236,7 @@ class MessagesWeaver:
         value = as_object(read_exact_json(data)) if data else {}
         kind = as_text(value.get("type")) or name
         if kind == "error" or value.get("error"):
-            self.ended = True
+            self.ended = self.output.is_cut = True
             self._held = raw + b"\n\n"
             return b""
         if kind not in self._on:

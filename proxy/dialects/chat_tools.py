@@ -154,16 +154,17 @@ class ChatWeaver:
         self._own_id = own_id
         self._earlier: list[Json] = []
         self._turns = 0
+        self._shown = 0
         self._reset()
 
     def _reset(self) -> None:
         self.output = Output()
         self.ended = False
         self._splitter = EventSplitter()
-        self._message: Json = {"role": "assistant"}
+        self._message: Json = {"role": "assistant", "content": None}
         self._calls: dict[int, Json] = {}
-        self._numbers: dict[int, int] = {}
-        self._held: list[bytes] = []
+        self._numbers: dict[int, int | None] = {}
+        self._held = b""
 
     def begin_turn(self) -> None:
         if self._turns:
@@ -175,46 +176,108 @@ class ChatWeaver:
         return b"".join(map(self._read, self._splitter.feed(chunk)))
 
     def ending(self) -> bytes:
-        held, self._held = b"".join(self._held), []
+        held, self._held = self._held, b""
         return held
 
     def _read(self, raw: bytes) -> bytes:
-        data = read_event(raw)[1]
         if self.ended:
             return b""
+        data = read_event(raw)[1]
         if data.strip() == _DONE:
-            self._end([raw + b"\n\n"])
-            return b""
+            return self._end(raw)
         chunk = as_object(read_exact_json(data)) if data else {}
         if chunk.get("error"):
-            self._held.append(raw + b"\n\n")
-            self._end([])
-            return b""
-        return self._shown(chunk, data) if chunk else raw + b"\n\n"
+            self.output.is_cut = True
+            return self._end(raw)
+        return self._seen(chunk, data) if chunk else raw + b"\n\n"
 
-    def _end(self, held: list[bytes]) -> None:
+    def _end(self, raw: bytes) -> bytes:
         self.ended = True
-        if self.output.continues:
-            self._held.clear()
-        else:
-            self._held += held
+        if not self.output.continues:
+            self._held = raw + b"\n\n"
+        return b""
 
-    def _shown(self, chunk: Json, data: bytes) -> bytes:
-        """Return the chunk as the client may see it, b"" while it must not."""
-        changes: Json = {"id": self._own_id}
+    def _seen(self, chunk: Json, data: bytes) -> bytes:
+        """Note the chunk; return it as the client may see it, b"" if not at all."""
         choices = as_objects(chunk.get("choices"))
-        finished = any(choice.get("finish_reason") for choice in choices)
-        if choices:
-            shown = [self._choice(choice) for choice in choices]
-            if shown != choices:
-                changes["choices"] = shown
-        if isinstance(usage := chunk.get("usage"), dict):
+        for choice in choices:
+            self._note(choice)
+        usage = chunk.get("usage")
+        if isinstance(usage, dict):
             self.output.usage = usage
-            if self._earlier:
-                changes["usage"] = sum_usages([*self._earlier, usage])
-        if not finished and changes.get("choices") == [] and "usage" not in changes:
+        shown = [self._visible(choice) for choice in choices]
+        changed = shown != choices
+        if self.output.continues or (changed and not usage and _is_empty(shown)):
             return b""
-        event = b"data: " + edit_object(data, changes) + b"\n\n"
-        if finished or self._held or not self._is_visible(chunk, changes):
-            return self._hold(event, choices, changes)
-        return event
+        changes: Json = {"id": self._own_id}
+        if changed:
+            changes["choices"] = shown
+        if usage and self._earlier:
+            changes["usage"] = sum_usages([*self._earlier, self.output.usage])
+        return b"data: " + edit_object(data, changes) + b"\n\n"
+
+    def _note(self, choice: Json) -> None:
+        """Add a choice's delta to the message, and finish it on its reason."""
+        delta = as_object(choice.get("delta"))
+        for entry in as_objects(delta.get("tool_calls")):
+            _grow(self._calls.setdefault(as_count(entry.get("index")), {}), entry)
+        rest = {k: v for k, v in delta.items() if k not in ("tool_calls", "role")}
+        _grow(self._message, rest)
+        if reason := choice.get("finish_reason"):
+            usage = self.output.usage
+            self.output = _output(self._whole_message(), self._injected)
+            self.output.usage = usage
+            self.output.is_cut = reason in _CUT
+
+    def _whole_message(self) -> Json:
+        calls = [
+            {name: value for name, value in call.items() if name != "index"}
+            for _, call in sorted(self._calls.items())
+            if call.get("id")
+        ]
+        return {**self._message, "tool_calls": calls} if calls else self._message
+
+    def _visible(self, choice: Json) -> Json:
+        """Return a choice without what the client must not see."""
+        delta = dict(as_object(choice.get("delta")))
+        if self._turns > 1:
+            # The role came with the first turn; accumulators would join the two.
+            delta.pop("role", None)
+        if "tool_calls" in delta:
+            calls = [self._numbered(e) for e in as_objects(delta["tool_calls"])]
+            delta["tool_calls"] = [call for call in calls if call is not None]
+            if not delta["tool_calls"]:
+                del delta["tool_calls"]
+        return {**choice, "delta": delta} if "delta" in choice else choice
+
+    def _numbered(self, entry: Json) -> Json | None:
+        """Return a tool call's delta with the client's number of it, None if hidden."""
+        index = as_count(entry.get("index"))
+        if index not in self._numbers:
+            hidden = _is_injected(self._calls[index], self._injected)
+            self._numbers[index] = None if hidden else self._shown
+            self._shown += not hidden
+        number = self._numbers[index]
+        return None if number is None else {**entry, "index": number}
+
+
+def _grow(whole: Json, delta: Json) -> None:
+    """Add a delta to what it belongs to: texts and lists join, the rest replaces."""
+    for name, value in delta.items():
+        before = whole.get(name)
+        if name in ("id", "type", "name", "index"):
+            whole[name] = value or before
+        elif any(type(before) is type(value) is kind for kind in (str, list)):
+            whole[name] = before + value
+        elif isinstance(value, dict) and isinstance(before, dict):
+            _grow(before, value)
+        elif value is not None or name not in whole:
+            whole[name] = dict(value) if isinstance(value, dict) else value
+
+
+def _is_empty(choices: list[Json]) -> bool:
+    """Say whether choices tell the client nothing."""
+    return not any(
+        choice.get("finish_reason") or any(as_object(choice.get("delta")).values())
+        for choice in choices
+    )
