@@ -32,6 +32,14 @@ def validate_base_url(url: str) -> None:
     """Raise ValidationError unless requests with a key may be sent there."""
     if not url:
         return
+    validate_http_url(url)
+    parts = urlsplit(url)
+    if parts.query or parts.fragment:
+        raise ValidationError("The base URL must not contain ? or #.")
+
+
+def validate_http_url(url: str) -> None:
+    """Raise ValidationError unless it is a URL that the gateway may call."""
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""
@@ -42,8 +50,6 @@ def validate_base_url(url: str) -> None:
         raise ValidationError("The base URL must start with http:// or https://.")
     if parts.username or parts.password:
         raise ValidationError("The base URL must not contain a user or password.")
-    if parts.query or parts.fragment:
-        raise ValidationError("The base URL must not contain ? or #.")
     if (reason := forbidden_host(host)) is not None:
         raise ValidationError(reason)
 
@@ -82,3 +88,9 @@ def forbidden_address(
             "AIBRIDGE_ALLOW_PRIVATE_UPSTREAMS=True to allow that."
         )
     return None
+
+
+def refuse_forbidden_ip(ip: str) -> None:
+    """Raise ValueError when a resolved address may not be called."""
+    if (reason := forbidden_address(ipaddress.ip_address(ip))) is not None:
+        raise ValueError(reason)

@@ -15,7 +15,8 @@ from django.db import DatabaseError
 from interceptions import recorder
 from providers import changes, keystate, probe, registry
 from providers.database import give_back
-from proxy import actors, exchanges
+from providers.validators import refuse_forbidden_ip
+from proxy import actors, catalogue, exchanges, upstream
 
 logger = logging.getLogger(__name__)
 
@@ -33,11 +34,14 @@ def start() -> None:
     back, and readiness says so meanwhile.
     """
     _stopping.clear()
+    guarded = upstream.GeventTransport(resolve_guard=refuse_forbidden_ip)
+    upstream.set_transport(guarded)
     actors.start()
     registry.start()
     changes.start()
     recorder.begin_worker()
     probe.start()
+    catalogue.start()
     _spawn(_keep_house, "housekeeping")
 
 
@@ -45,6 +49,7 @@ def stop() -> None:
     """Store what is still in memory; blocks until it is stored or journaled."""
     _stopping.set()
     probe.stop()
+    catalogue.stop()
     changes.stop()
     keystate.flush()
     recorder.end_worker()
