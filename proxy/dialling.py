@@ -181,10 +181,14 @@ def _limit(seconds: float, message: str) -> gevent.Timeout:
 
 def default_context() -> ssl.SSLContext:
     """Return a verifying context: SSL_CERT_FILE, else the system's, else certifi's."""
+    # gevent's class by name: in a process that is not patched, the functions that
+    # make contexts make blocking ones.
+    context: ssl.SSLContext = gevent_ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     paths = ssl.get_default_verify_paths()
-    has_system_cas = paths.cafile or (paths.capath and os.listdir(paths.capath))
-    context: ssl.SSLContext = gevent_ssl.create_default_context(
-        cafile=None if has_system_cas else certifi.where()
-    )
+    if paths.cafile or (paths.capath and os.listdir(paths.capath)):
+        context.load_default_certs()
+    else:
+        context.load_verify_locations(certifi.where())
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
     return context

@@ -39,6 +39,7 @@ class ResponseParser(HTTPResponseParser):
         self.head_complete = False
         self.complete = False
         self.surplus = False
+        self.status = 0
         self.parts: list[bytearray] = []
         self._is_head = method == "HEAD"
         self._names: list[str] = []
@@ -63,11 +64,16 @@ class ResponseParser(HTTPResponseParser):
         """The reason phrase is of no use."""
 
     def _on_message_begin(self) -> None:
-        self.surplus = self.complete
+        if self.complete:
+            # Another response that nobody asked for must not mix with this one.
+            self.surplus = True
+            self._on_body = _ignore
 
     def _on_headers_complete(self) -> bool:
-        self.head_complete = self.get_code() >= 200
-        if self.head_complete:
+        status = self.get_code()
+        if status >= 200 and not self.head_complete:
+            self.head_complete = True
+            self.status = status
             # Trailers must not look like headers.
             self._on_header_field = self._on_header_value = _ignore
         return self._is_head
@@ -80,5 +86,5 @@ class ResponseParser(HTTPResponseParser):
             self._values.clear()
 
 
-def _ignore(text: str) -> None:
+def _ignore(part: str | bytearray) -> None:
     pass

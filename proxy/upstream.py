@@ -105,7 +105,7 @@ class _Exchange:
             self.close()
             raise
         return httpx.Response(
-            self._parser.get_code(),
+            self._parser.status,
             headers=self._parser.headers(),
             stream=_Body(self),
             extensions={"http_version": b"HTTP/1.1", "abort": self.abort},
