@@ -48,8 +48,12 @@ def env_number(name: str, *, default: float, least: float = 0) -> float:
     return number
 
 
-def env_int(name: str, *, default: int, least: int = 0) -> int:
+def env_int(
+    name: str, *, default: int, least: int = 0, most: float = float("inf")
+) -> int:
     number = env_number(name, default=default, least=least)
+    if number > most:
+        raise ImproperlyConfigured(f"{name}={number:g}: use a number up to {most:g}")
     if number != int(number):
         raise ImproperlyConfigured(f"{name}={number!r}: use a whole number")
     return int(number)
@@ -87,7 +91,7 @@ AIBRIDGE_DATA_DIR = Path(
     _value("AIBRIDGE_DATA_DIR", str, str(BASE_DIR / "var"))
 ).resolve()
 AIBRIDGE_HOST = _value("AIBRIDGE_HOST", str, "127.0.0.1")
-AIBRIDGE_PORT = env_int("AIBRIDGE_PORT", default=8000, least=1)
+AIBRIDGE_PORT = env_int("AIBRIDGE_PORT", default=8000, least=1, most=65535)
 AIBRIDGE_PUBLIC_URL = _value(
     "AIBRIDGE_PUBLIC_URL", str, f"http://{AIBRIDGE_HOST}:{AIBRIDGE_PORT}"
 ).rstrip("/")
@@ -153,6 +157,9 @@ AIBRIDGE_QUOTA_COOLDOWN_SECONDS = env_number(
 )
 AIBRIDGE_TOOL_ITERATIONS = env_int("AIBRIDGE_TOOL_ITERATIONS", default=25, least=1)
 AIBRIDGE_TOOL_SECONDS = env_number("AIBRIDGE_TOOL_SECONDS", default=600, least=0.1)
+AIBRIDGE_MCP_REFRESH_SECONDS = env_number(
+    "AIBRIDGE_MCP_REFRESH_SECONDS", default=300, least=0.1
+)
 AIBRIDGE_DUMP_DIR = Path(
     _value("AIBRIDGE_DUMP_DIR", str, str(AIBRIDGE_DATA_DIR / "dumps"))
 )
