@@ -33,7 +33,7 @@ class ClientWatch:
 
     def start(self) -> None:
         """Begin to watch; the request's body must have been read."""
-        if not isinstance(self._socket, socket.socket | socket.SocketType):
+        if self._socket is None:
             return
         self._watcher = gevent.get_hub().loop.io(self._socket.fileno(), _READ)
         self._watcher.start(self._readable)

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import itertools
 import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from django.conf import settings
 from django.contrib.auth import get_user_model
@@ -18,6 +20,7 @@ from django.contrib.auth.models import Group
 from django.core.management import call_command
 from django.db import connection
 
+from interceptions.models import Interception
 from providers.keystate import add_key
 from providers.models import AiProvider
 from proxy.actors import issue_token
@@ -161,3 +164,48 @@ def make_provider(live_db: str, upstream: FakeUpstream) -> Callable[..., AiProvi
         return provider
 
     return make
+
+
+@pytest.fixture
+def wait_served(token: str) -> Callable[[Gateway, AiProvider], None]:
+    """Return a function that waits until a node has heard of a provider."""
+
+    def wait(node: Gateway, provider: AiProvider) -> None:
+        url = f"{node.url}/aibridge/{provider.name}/no-such-route"
+        deadline = time.monotonic() + 5
+        while time.monotonic() < deadline:
+            answer = httpx.get(url, headers={"Authorization": f"Bearer {token}"})
+            if "route not supported" in answer.text:
+                return
+            time.sleep(0.02)
+        raise AssertionError(answer.text)
+
+    return wait
+
+
+@pytest.fixture
+def served(gateway: Gateway, make_provider, wait_served) -> Callable[..., AiProvider]:
+    """Return a function that makes a provider and waits until the node serves it."""
+
+    def serve(kind: str, keys: tuple[str, ...] = ("key-a",), **fields) -> AiProvider:
+        provider = make_provider(kind, keys, **fields)
+        wait_served(gateway, provider)
+        return provider
+
+    return serve
+
+
+@pytest.fixture
+def wait_ended(live_db: str) -> Callable[[object], Interception]:
+    """Return a function that waits for an interception's end and returns its row."""
+
+    def wait(pk: object) -> Interception:
+        deadline = time.monotonic() + 5
+        while time.monotonic() < deadline:
+            row = Interception.objects.get(pk=pk)
+            if row.ended_at is not None:
+                return row
+            time.sleep(0.02)
+        raise AssertionError("the interception did not end")
+
+    return wait

@@ -96,26 +96,6 @@ def api(request) -> Api:
     return request.param
 
 
-@pytest.fixture
-def wait_known(gateway: Gateway, token: str):
-    """Return a function that waits until the gateway serves a new provider."""
-
-    def wait(provider: AiProvider, api: Api) -> None:
-        import httpx
-
-        deadline = time.monotonic() + 3
-        url = f"{gateway.url}/aibridge/{provider.name}/nothing"
-        headers = {"Authorization": f"Bearer {token}"}
-        while time.monotonic() < deadline:
-            answer = httpx.get(url, headers=headers)
-            if "does not exist" not in answer.text:
-                return
-            time.sleep(0.02)
-        raise AssertionError(answer.text)
-
-    return wait
-
-
 @pytest.mark.parametrize("name", ROWS)
 def test_failover_row(
     name: str,
@@ -123,8 +103,7 @@ def test_failover_row(
     streaming: bool,
     gateway: Gateway,
     upstream: FakeUpstream,
-    make_provider,
-    wait_known,
+    served,
     token: str,
 ):
     row = ROWS[name]
@@ -132,8 +111,7 @@ def test_failover_row(
     for key, (status, headers) in zip(keys, row.answers, strict=True):
         fixture = {"fixture": "simple"} if status == 200 else {}
         upstream.script(key, status, headers, **fixture)
-    provider = make_provider(api.kind, keys)
-    wait_known(provider, api)
+    provider = served(api.kind, keys)
 
     answer = api.call(gateway.url, provider.name, token, streaming=streaming)
 
@@ -154,12 +132,9 @@ def test_failover_row(
     assert record.credential_hint == hints[-1]
 
 
-def test_byok_no_failover(
-    api, streaming, gateway, upstream, make_provider, wait_known, token
-):
+def test_byok_no_failover(api, streaming, gateway, upstream, served, token):
     upstream.script("user-own-key", 429, {"retry-after": "5"})
-    provider = make_provider(api.kind, ("pool-key",))
-    wait_known(provider, api)
+    provider = served(api.kind, ("pool-key",))
 
     answer = api.call(
         gateway.url,
@@ -177,11 +152,10 @@ def test_byok_no_failover(
 
 
 def test_mark_persists_across_requests(
-    api, streaming, gateway, upstream, make_provider, wait_known, token
+    api, streaming, gateway, upstream, served, token
 ):
     upstream.script("k0", 429, {"retry-after": "60"}).script("k1", fixture="simple")
-    provider = make_provider(api.kind, ("k0", "k1"))
-    wait_known(provider, api)
+    provider = served(api.kind, ("k0", "k1"))
 
     for _ in range(2):
         answer = api.call(gateway.url, provider.name, token, streaming=streaming)
