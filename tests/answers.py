@@ -41,9 +41,9 @@ _ERROR_TYPES = {
 class SeenRequest:
     """A request the upstream got, and what became of its answer.
 
-    ``sent`` holds the content bytes that left (without chunk framing, before gzip);
-    ``completed`` says that the answer went out whole, ``client_left`` that the client
-    closed the connection before that.
+    ``sent`` holds the content bytes (without chunk framing, before gzip) and
+    ``completed`` says that all of them left; both are up to date before a client can
+    have received them. ``client_left`` says that the client closed before that.
     """
 
     method: str

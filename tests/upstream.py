@@ -220,10 +220,9 @@ class FakeUpstream:
         """Send the answer; return whether the connection can serve another one."""
         request.status = answer.status
         try:
-            reusable = connection.send_answer(request, answer)
-            request.completed = True
-            return reusable
+            return connection.send_answer(request, answer)
         except (ClientLeft, ConnectionError, ssl.SSLError):
+            request.completed = False
             request.client_left = True
             self.aborted.set()
             return False

@@ -98,14 +98,14 @@ class Connection:
         is_chunked = streamed and answer.content_length is None
         is_chunked = is_chunked and not answer.until_close
         self._sock.sendall(self._head(request, answer, streamed, len(encoded)))
-        out = _Body(self, request, answer, is_chunked=is_chunked)
+        if answer.compress:
+            request.sent += content
+        out = _Body(self, request, answer, None if is_chunked else len(encoded))
         for piece in answer.pieces(encoded, streamed=streamed):
             if isinstance(piece, bytes):
                 out.write(piece)
             else:
                 self._pause(piece)
-        if answer.compress:
-            request.sent[:] = content
         out.end()
         if answer.until_close:
             self.say_goodbye()
@@ -114,10 +114,12 @@ class Connection:
     def _send_raw(self, request: SeenRequest, answer: Answer, raw: bytes) -> None:
         for piece in answer.pieces(raw, streamed=False):
             if isinstance(piece, bytes):
-                self._sock.sendall(piece)
                 request.sent += piece
+                self._sock.sendall(piece)
             else:
                 self._pause(piece)
+        if answer.reset_after is not None:
+            self.reset()
 
     def _head(
         self, request: SeenRequest, answer: Answer, streamed: bool, length: int
@@ -185,13 +187,13 @@ class _Body:
         connection: Connection,
         request: SeenRequest,
         answer: Answer,
-        *,
-        is_chunked: bool,
+        length: int | None,
     ) -> None:
         self._connection = connection
         self._request = request
         self._answer = answer
-        self._is_chunked = is_chunked
+        self._is_chunked = length is None
+        self._missing = math.inf if length is None else length
         stops = (answer.silent_after, answer.cut_after, answer.reset_after)
         self._left = min((s for s in stops if s is not None), default=math.inf)
         self._stop_if_due()
@@ -199,13 +201,18 @@ class _Body:
     def write(self, piece: bytes) -> None:
         if len(piece) > self._left:
             piece = piece[: int(self._left)]
+        self._missing -= len(piece)
+        # The books are kept before the bytes leave: who got them may look at once.
+        self._request.completed = self._missing <= 0
+        if not self._answer.compress:
+            self._request.sent += piece
         if piece:
             self._connection.send(self._framed(piece))
-            self._request.sent += piece
         self._left -= len(piece)
         self._stop_if_due()
 
     def end(self) -> None:
+        self._request.completed = True
         if self._is_chunked:
             self._connection.send(b"0\r\n\r\n")
 

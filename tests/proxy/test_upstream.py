@@ -470,9 +470,12 @@ def test_closing_the_transport_closes_idle_connections(transport, upstream):
 # The keep-alive race (rule 3)
 
 
-def test_a_kept_connection_that_ends_unanswered_is_replaced_once(call, upstream):
+@pytest.mark.parametrize("reset_after", [None, 0], ids=["end", "reset"])
+def test_a_kept_connection_that_ends_unanswered_is_replaced_once(
+    call, upstream, reset_after
+):
     call()
-    upstream.script("key-a", raw=b"", times=1)
+    upstream.script("key-a", raw=b"", reset_after=reset_after, times=1)
     assert call()[0] == 200
     assert len(upstream.requests) == 3
     assert upstream.requests[1].body == upstream.requests[2].body
