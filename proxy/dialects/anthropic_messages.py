@@ -149,8 +149,11 @@ class MessagesReader(EventReader):
             self._on_message_delta(data)
         elif kind == "message_stop":
             self._end()
-        elif kind == "error" or data.get("error"):
+        elif "error" in (kind, name):
             self._fail(data)
+        elif data.get("error"):
+            # SDKs pass over an error that is not named one: the turn stays open.
+            self.turn.error = turn_error(data)
 
     def _on_message_start(self, message: Json) -> None:
         if self._started:

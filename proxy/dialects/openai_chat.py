@@ -13,8 +13,6 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from proxy.sse import read_event
-
 from .base import BadRequestBody, BridgedRequest, Json, ToolCall, Turn, Usage
 from .envelopes import openai_error
 from .faults import not_an_answer, read_error, turn_error
@@ -128,6 +126,8 @@ class _Call:
 class ChatReader(EventReader):
     """Reads one streamed completion, all its choices."""
 
+    _end_marker = b"[DONE]"
+
     def __init__(self) -> None:
         super().__init__()
         self._calls: list[_Call] = []
@@ -135,17 +135,8 @@ class ChatReader(EventReader):
         self._seen: set[int] = set()
         self._finished_choices: set[int] = set()
 
-    def _read(self, raw: bytes) -> None:
-        name, data = read_event(raw)
-        if data.strip() == b"[DONE]":
-            self._end()
-            return
-        value = read_json(data) if data else None
-        if isinstance(value, dict):
-            self._on_event(name, value, raw)
-
     def _on_event(self, name: str, data: Json, raw: bytes) -> None:
-        if data.get("error"):
+        if data.get("error") or name == "error":
             self._fail(data)
             return
         turn = self.turn
@@ -183,7 +174,7 @@ class ChatReader(EventReader):
     def _learn(self, raw: bytes) -> None:
         """Remember how a chunk begins and ends that holds nothing but text."""
         opening = _TEXT_OPENING.search(raw)
-        if opening is None or b'"index"' not in raw[: opening.end()]:
+        if opening is None:
             return
         end_of_text = raw.find(b'"', opening.end())
         tail = raw[end_of_text:]

@@ -140,7 +140,7 @@ class ResponsesReader(EventReader):
         elif kind == "response.failed":
             self._close(response)
             self._fail(data)
-        elif kind == "error" or (data.get("error") and not response):
+        elif "error" in (kind, name) or data.get("error"):
             self._fail(data)
 
     def _on_summary_delta(self, data: Json) -> None:

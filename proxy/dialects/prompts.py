@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from .base import Json
@@ -14,6 +15,7 @@ from .jsontext import as_object, as_objects, as_text
 
 _OPENING = "<system-reminder>"
 _CLOSING = "</system-reminder>"
+_SPACES = re.compile(r"\s*")
 _INSTRUCTION_ROLES = ("system", "developer")
 
 
@@ -48,9 +50,16 @@ def user_texts(content: Any, block_type: str) -> list[str]:
 
 def is_reminder(text: str) -> bool:
     """Say whether the text is nothing but ``<system-reminder>`` elements."""
-    rest = text.strip()
-    if not rest.endswith(_CLOSING):
-        return False
-    while rest.startswith(_OPENING):
-        rest = rest.partition(_CLOSING)[2].lstrip()
-    return not rest
+    text = text.strip()
+    place = 0
+    while text.startswith(_OPENING, place):
+        closing = text.find(_CLOSING, place)
+        if closing < 0:
+            return False
+        place = _after_spaces(text, closing + len(_CLOSING))
+    return 0 < place == len(text)
+
+
+def _after_spaces(text: str, place: int) -> int:
+    found = _SPACES.match(text, place)
+    return found.end() if found else place

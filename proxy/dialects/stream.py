@@ -1,16 +1,19 @@
 """What the three stream readers share: framing, the terminal event, truncation.
 
-1. An event that is not JSON is no event: it is relayed, and read past.
+1. An event that is not JSON is relayed and read past, unless it is named an error or
+   is the end marker.
 2. The event that ends the turn, also an error, is the last one that is read.
 3. A turn without its terminal event is an error, and keeps what was learnt.
 """
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from proxy.sse import EventSplitter, read_event
 
 from .base import Json, Turn
-from .faults import truncated, turn_error
+from .faults import LONGEST_TEXT, truncated, turn_error
 from .jsontext import read_json
 
 
@@ -21,6 +24,9 @@ class EventReader:
     event begins with that has nothing to learn in it; with a ``_plain_tail``, such an
     event must also go on with it at its next quote: it is text up to there.
     """
+
+    _end_marker: ClassVar[bytes | None] = None
+    """What an event says that ends the turn without being JSON."""
 
     def __init__(self) -> None:
         self.turn = Turn()
@@ -82,6 +88,10 @@ class EventReader:
         value = read_json(data) if data else None
         if isinstance(value, dict):
             self._on_event(name, value, raw)
+        elif name == "error":
+            self._fail({"message": data[:LONGEST_TEXT].decode("utf-8", "replace")})
+        elif data.strip() == self._end_marker:
+            self._end()
 
     def _end(self) -> None:
         self._complete = True

@@ -158,6 +158,18 @@ def test_error_event_is_classed_by_its_own_type(scenario):
     assert (turn.error.error_type, turn.error.message) == ERRORS[scenario]
 
 
+def test_error_that_is_not_named_one_leaves_the_turn_open():
+    """The SDK passes over it, so the gateway still has to say that it failed."""
+    reader = MESSAGES.stream_reader()
+    error = {"error": {"type": "overloaded_error", "message": "Busy"}}
+    chunk = b"data: " + json.dumps(error).encode() + b"\n\n"
+    assert reader.feed(chunk) == len(chunk)
+    turn = reader.finish(clean=True)
+    assert not reader.ended
+    assert not reader.complete
+    assert (turn.error.error_type, turn.error.message) == ("overloaded", "Busy")
+
+
 def test_usage_before_an_error_event_is_kept():
     turn, _ = read(load("anthropic_messages", "stream_error", "stream.sse"))
     assert turn.response_id == "msg_01StreamError"

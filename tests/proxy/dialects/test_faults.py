@@ -9,7 +9,7 @@ import pytest
 from proxy import dialects
 from proxy.dialects.faults import ERROR_TYPES, error_type_of, read_error
 
-from .scenarios import DIALECTS
+from .scenarios import DIALECTS, load
 
 SHAPES = {
     "openai": (
@@ -103,6 +103,35 @@ def test_every_dialect_reads_every_shape(dialect, shape):
 )
 def test_message_falls_back_to_the_text(body, message):
     assert read_error(body) == ("", "", message)
+
+
+@pytest.mark.parametrize(
+    ("dialect", "kind", "code", "message"),
+    [
+        (
+            "anthropic_messages",
+            "invalid_request_error",
+            "",
+            "prompt is too long: 205429 tokens > 200000 maximum",
+        ),
+        (
+            "openai_chat",
+            "invalid_request_error",
+            "context_length_exceeded",
+            "Input tokens exceed the configured limit of 272000 tokens. "
+            "Your messages resulted in 3148588 tokens.",
+        ),
+        (
+            "openai_responses",
+            "invalid_request_error",
+            "model_not_found",
+            "Invalid value: 'bogus'.",
+        ),
+    ],
+)
+def test_error_of_a_real_provider_is_read(dialect, kind, code, message):
+    body = load(dialect, "non_stream_error", "response.json")
+    assert dialects.get(dialect).read_error(body) == (kind, code, message)
 
 
 def test_long_text_is_cut():

@@ -287,6 +287,40 @@ def test_chunk_that_looks_like_text_and_is_more_is_read_in_full():
     assert [found.id for found in turn.tool_calls] == ["a"]
 
 
+def test_text_beside_a_tool_call_hides_nothing():
+    both = {"content": "x", **call(0, "a")}
+    stream = chunk(call(0, "", "i", "f")) + chunk(both) * 3
+    assert read(stream + chunk({}, "stop"))[0].tool_calls[0].arguments == "aaa"
+
+
+def test_usage_that_goes_back_to_what_it_was_is_read():
+    def with_usage(count: int) -> bytes:
+        choice = {"index": 0, "delta": {"content": "x"}, "finish_reason": None}
+        data = {"choices": [choice], "usage": {"completion_tokens": count}}
+        return b"data: " + json.dumps(data).encode() + b"\n\n"
+
+    stream = b"".join(with_usage(count) for count in (1, 2, 1))
+    assert read(stream)[0].usage == usage(0, 1)
+
+
+def test_text_of_every_choice_is_told_apart():
+    stream = b"".join(
+        b'data: {"choices":[{"delta":{"content":"%s"},"finish_reason":null,'
+        b'"index":%d}]}\n\n' % (text, index)
+        for text, index in [(b"a", 0), (b"b", 0), (b"c", 1)]
+    )
+    assert not read(stream + chunk({}, "stop", index=0))[1]
+
+
+def test_finished_call_that_equals_an_unfinished_one_stays():
+    stream = (
+        chunk(call(0, "{}"), index=0)
+        + chunk(call(0, "{}"), index=1)
+        + chunk({}, "tool_calls", index=0)
+    )
+    assert len(read(stream)[0].tool_calls) == 1
+
+
 def test_usage_behind_the_padding_of_a_text_chunk_is_read():
     text = (
         b'data: {"id":"c","choices":[{"index":0,"delta":{"content":"a"},'

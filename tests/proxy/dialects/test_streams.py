@@ -180,6 +180,26 @@ def test_own_error_event_ends_the_stream_for_a_reader(dialect):
 
 
 @each_dialect
+@pytest.mark.parametrize(
+    ("data", "error_type", "message"),
+    [
+        (b"upstream is on fire", "unknown", "upstream is on fire"),
+        (b"[1]", "unknown", "[1]"),
+        (b'{"message":"busy","type":"overloaded_error"}', "overloaded", "busy"),
+        (b'{"error":{"type":"api_error","message":"m"}}', "server_error", "m"),
+    ],
+)
+def test_event_named_an_error_is_one_whatever_it_says(
+    dialect, data, error_type, message
+):
+    reader = dialects.get(dialect).stream_reader()
+    reader.feed(b"event: error\ndata: " + data + b"\n\n")
+    assert reader.ended
+    assert reader.turn.error.error_type == error_type
+    assert reader.turn.error.message == message
+
+
+@each_dialect
 def test_heartbeat_fits_between_events_and_says_nothing(dialect):
     shape = dialects.get(dialect)
     stream = load(dialect, "single_builtin_tool", "stream.sse")
