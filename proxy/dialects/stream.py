@@ -84,6 +84,8 @@ class EventReader:
         return self._splitter.at_boundary
 
     def _read(self, raw: bytes) -> None:
+        if not raw:
+            return
         name, data = read_event(raw)
         value = read_json(data) if data else None
         if isinstance(value, dict):
