@@ -20,8 +20,10 @@ import gevent
 import httpx
 from gevent import socket
 from gevent import ssl as gevent_ssl
+from gevent.lock import Semaphore
 
 DNS_TTL = 5.0
+DNS_FAILURE_TTL = 1.0
 
 ResolveGuard = Callable[[str], None]
 """Raises ValueError, saying why, when an IP address must not be called."""
@@ -50,21 +52,50 @@ class Address:
         return str(self.sockaddr[0]).partition("%")[0]
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What a name is known to mean until some time (monotonic)."""
+
+    until: float
+    addresses: list[Address]
+    problem: str = ""
+
+
 class Resolver:
-    """Names to addresses, remembered for a few seconds and checked by a guard."""
+    """Names to addresses, remembered for a few seconds and checked by a guard.
+
+    However many callers ask for a name, one question for it is under way at a time.
+    """
 
     def __init__(self, guard: ResolveGuard | None = None) -> None:
         self._guard = guard
-        self._known: dict[tuple[str, int], tuple[float, list[Address]]] = {}
+        self._known: dict[tuple[str, int], _Known] = {}
+        self._asking: dict[str, Semaphore] = {}
 
     def resolve(self, host: str, port: int) -> list[Address]:
         """Return the allowed addresses; raises ConnectError when there are none."""
-        expires, addresses = self._known.get((host, port), (0.0, []))
-        if expires < time.monotonic():
+        known = self._recall(host, port)
+        if known is None:
+            with self._asking.setdefault(host, Semaphore()):
+                known = self._recall(host, port) or self._ask(host, port)
+        if known.problem:
+            raise httpx.ConnectError(known.problem)
+        self._check(host, known.addresses)
+        return known.addresses
+
+    def _recall(self, host: str, port: int) -> _Known | None:
+        known = self._known.get((host, port))
+        return known if known and known.until > time.monotonic() else None
+
+    def _ask(self, host: str, port: int) -> _Known:
+        try:
             addresses = _literal(host, port) or _look_up(host, port)
-            self._known[host, port] = (time.monotonic() + DNS_TTL, addresses)
-        self._check(host, addresses)
-        return addresses
+            known = _Known(time.monotonic() + DNS_TTL, addresses)
+        except (OSError, UnicodeError) as error:
+            problem = f"DNS: {host} cannot be resolved: {error}"
+            known = _Known(time.monotonic() + DNS_FAILURE_TTL, [], problem)
+        self._known[host, port] = known
+        return known
 
     def _check(self, host: str, addresses: list[Address]) -> None:
         # The very addresses that are connected to are checked, so a name cannot
@@ -89,10 +120,7 @@ def _literal(host: str, port: int) -> list[Address]:
 
 
 def _look_up(host: str, port: int) -> list[Address]:
-    try:
-        found = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        raise httpx.ConnectError(f"DNS: {host} cannot be resolved: {error}") from error
+    found = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
     return [Address(family, sockaddr) for family, _, _, _, sockaddr in found]
 
 
