@@ -11,6 +11,7 @@ monkey.patch_all()
 import os  # noqa: E402
 import shutil  # noqa: E402
 import sys  # noqa: E402
+from logging.config import dictConfig  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "aibridge_site.settings")
@@ -20,9 +21,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from django.conf import settings  # noqa: E402
 from django.core.exceptions import ImproperlyConfigured  # noqa: E402
+from gunicorn.glogging import Logger  # noqa: E402
 
 try:
-    bind = f"{settings.AIBRIDGE_HOST}:{settings.AIBRIDGE_PORT}"
+    _host = settings.AIBRIDGE_HOST
+    bind = f"{f'[{_host}]' if ':' in _host else _host}:{settings.AIBRIDGE_PORT}"
 except ImproperlyConfigured as error:
     sys.exit(f"AI Bridge cannot start: {error}")
 
@@ -51,9 +54,16 @@ forwarded_allow_ips = "*"
 forwarder_headers = "SESSION_ID,THREAD_ID,CONVERSATION_ID"
 secure_scheme_headers = {}
 
-logconfig_dict = settings.LOGGING
 loglevel = settings.AIBRIDGE_LOG_LEVEL.lower()
-accesslog = None
+
+
+class logger_class(Logger):
+    """Lines like those of the application; a request's trace is its interception."""
+
+    def setup(self, cfg):
+        super().setup(cfg)
+        dictConfig(settings.LOGGING)
+
 
 _METRICS = Path(
     os.environ.setdefault(

@@ -287,7 +287,7 @@ STATIC_ROOT = Path(_value("AIBRIDGE_STATIC_ROOT", str, str(BASE_DIR / "staticfil
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {
-        "BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"
+        "BACKEND": "aibridge_site.assets.Storage"
         if not DEBUG
         else "django.contrib.staticfiles.storage.StaticFilesStorage"
     },

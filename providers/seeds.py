@@ -124,12 +124,16 @@ def store(seed: Seed) -> AiProvider | None:
 
 
 def create_provider(
-    name: str, kind: str, base_url: str, keys: tuple[str, ...]
+    name: str, kind: str, base_url: str, keys: tuple[str, ...], *, trusted: bool = False
 ) -> AiProvider:
-    """Store a provider and its keys in order; raises ValidationError."""
+    """Store a provider and its keys in order; raises ValidationError.
+
+    ``trusted`` says that the base URL is this program's own and may be local.
+    """
     provider = AiProvider(name=name, kind=kind, base_url=base_url)
     # Bedrock's address follows from its region.
-    provider.full_clean(exclude={"base_url"} if kind == Kind.BEDROCK else None)
+    unchecked = {"base_url"} if trusted or kind == Kind.BEDROCK else set()
+    provider.full_clean(exclude=unchecked)
     with transaction.atomic():
         provider.save()
         for key in keys:

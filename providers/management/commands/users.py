@@ -61,6 +61,6 @@ def add_user(name: str, role: str, password: str, *, actor: str) -> Any:
     with transaction.atomic():
         user.save()
         if GROUPS[role]:
-            user.groups.add(Group.objects.get(name=GROUPS[role]))
+            user.groups.add(Group.objects.get_or_create(name=GROUPS[role])[0])
         audit.record(actor, "create", user, {"role": role})
     return user
