@@ -82,10 +82,10 @@ def report_temporary(
     until = key.cooldown_until
     if until <= before:
         return False
+    facts = _log_facts(provider, key, status, reason)
+    facts["cooldown"] = round(until - key.marked_at, 3)
     _leave(pool, key, until=until, reason=reason, status=status, error=error)
     if transition:
-        facts = _log_facts(provider, key, status, reason)
-        facts["cooldown"] = round(until - key.marked_at, 3)
         logger.info("key marked temporary", extra=facts)
     return transition
 
