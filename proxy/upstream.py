@@ -16,7 +16,6 @@ Knows HTTP/1.1 and time; does not know keys, dialects or the client.
 
 from __future__ import annotations
 
-import ipaddress
 import math
 import time
 from collections.abc import Iterator, Sequence
@@ -25,7 +24,7 @@ from typing import Any
 import httpx
 from geventhttpclient.response import HTTPParseError
 
-from providers.validators import forbidden_address
+from providers.validators import refuse_forbidden_ip
 from proxy.connections import Aborted, Connection, ConnectionPool
 from proxy.decoding import decoded
 from proxy.dialling import Dialler, Origin, ResolveGuard, Resolver
@@ -351,13 +350,8 @@ def get_transport() -> httpx.BaseTransport:
     """Return this process's transport, made when first asked for."""
     global _transport
     if _transport is None:
-        _transport = GeventTransport(resolve_guard=_refuse_forbidden)
+        _transport = GeventTransport(resolve_guard=refuse_forbidden_ip)
     return _transport
-
-
-def _refuse_forbidden(ip: str) -> None:
-    if (reason := forbidden_address(ipaddress.ip_address(ip))) is not None:
-        raise ValueError(reason)
 
 
 def set_transport(transport: httpx.BaseTransport | None) -> None:
