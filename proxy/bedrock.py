@@ -132,20 +132,17 @@ def augment(parsed: Json, model: str, flags: list[str]) -> tuple[Json, list[str]
 def invoke_body(body: bytes, parsed: Json, model: str, flags: list[str]) -> bytes:
     """Return the InvokeModel body: no model, no stream, version and flags inside."""
     own = parsed.get("anthropic_beta")
-    inside = [flag for flag in own if isinstance(flag, str)] if _is_list(own) else []
+    own = own if isinstance(own, list) else None
+    inside = [flag for flag in own or () if isinstance(flag, str)]
     changes, kept = augment(parsed, model, [*flags, *inside])
     changes |= {name: REMOVED for name in ("model", "stream") if name in parsed}
     if "anthropic_version" not in parsed:
         changes["anthropic_version"] = VERSION
     if kept:
         changes["anthropic_beta"] = kept
-    elif own is not None:
+    elif "anthropic_beta" in parsed:
         changes["anthropic_beta"] = REMOVED
     return edit_object(body, changes)
-
-
-def _is_list(value: Any) -> bool:
-    return isinstance(value, list)
 
 
 # The rest of the request
@@ -190,7 +187,7 @@ class SigV4Credential:
         static = settings.has_static_keys
         self.hint = mask(settings.access_key) if static else CHAIN_HINT
 
-    def keys(self) -> Iterator[Key | None]:
+    def walk(self) -> Iterator[Key | None]:
         yield None
 
     def headers(
@@ -253,7 +250,7 @@ def _from_chain() -> Credentials:
         raise BedrockConfigError(
             "no AWS credentials found: neither environment, nor shared config, nor role"
         )
-    return frozen  # type: ignore[no-any-return]
+    return frozen
 
 
 @lru_cache(maxsize=1)

@@ -6,7 +6,7 @@ copy of the answer, record the end, let the last byte go.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from django.conf import settings
@@ -19,6 +19,7 @@ from providers.kinds import Kind
 from providers.registry import Provider
 from proxy import (
     bedrock,
+    catalogue,
     circuits,
     clients,
     credentials,
@@ -28,6 +29,7 @@ from proxy import (
     headers,
     metrics,
     outgoing,
+    tools,
 )
 from proxy.actors import Actor
 from proxy.credentials import Credential
@@ -38,9 +40,12 @@ from proxy.dialects.base import (
     StreamReader,
     Turn,
 )
+from proxy.dialects.tooling import Output
 from proxy.failover import Answer, Attempt
 from proxy.relay import Relay
+from proxy.turns import ToolTurns, read_body
 from proxy.watch import ClientWatch
+from proxy.woven import WovenRelay
 
 _Response = TypeVar("_Response", bound=HttpResponseBase)
 
@@ -82,8 +87,8 @@ class Interceptor:
         self._call = call
         self._provider = provider
         self._dialect = dialect
-        self._turn = 0
         self._tried = 0
+        self._turns: ToolTurns | None = None
         self._request: BridgedRequest = self._read()
         self._credential: Credential = credentials.resolve(
             provider,
@@ -175,16 +180,42 @@ class Interceptor:
             raise errors.BackgroundRefused(
                 "background requests are currently not supported by AI Bridge"
             )
-        answer = failover.open_answer(
-            outgoing.bridged(self._call, self._provider, self._request),
-            self._provider,
-            self._credential,
-            self._observe,
-        )
+        self._turns = self._tool_turns()
+        answer = self._open_answer()
         self._recording.first_byte()
         if _is_stream(answer, self._request):
             return self._streamed(answer)
         return self._whole(answer)
+
+    def _open_answer(self) -> Answer:
+        """Ask upstream for the current turn, walking the keys anew."""
+        request = self._request
+        if self._turns is not None:
+            request = replace(request, body=self._turns.loop.body)
+        return failover.open_answer(
+            outgoing.bridged(self._call, self._provider, request),
+            self._provider,
+            self._credential,
+            self._observe,
+        )
+
+    def _tool_turns(self) -> ToolTurns | None:
+        """Return what runs the injected tools, None when there are none."""
+        loop = tools.prepare(
+            self._dialect, self._request, catalogue.catalogue.current()
+        )
+        if loop is None:
+            return None
+        return ToolTurns(
+            loop,
+            self._dialect,
+            self._recording,
+            self._meter,
+            self._call.watch,
+            ask=self._open_answer,
+            take=self._take,
+            describe=self._upstream_error,
+        )
 
     def _observe(self, attempt: Attempt) -> None:
         if self._call.watch.gone and attempt.status is None:
@@ -192,7 +223,7 @@ class Interceptor:
         self._tried += 1
         key = attempt.key
         self._recording.attempt(
-            turn=self._turn,
+            turn=self._turns.loop.turn if self._turns else 0,
             key_id=key.id if key else None,
             key_hint=attempt.hint,
             status=attempt.status,
@@ -207,15 +238,15 @@ class Interceptor:
 
     def _whole(self, answer: Answer) -> HttpResponse:
         """Return an answer that is read whole, committed before it is sent."""
-        body = answer.body
-        if body is None:
-            body = failover.read_body(
-                answer.response, limit=settings.AIBRIDGE_MAX_ANSWER_BYTES
-            )
+        if self._turns is not None:
+            answer, body, turn = self._turns.read_whole(answer)
+        else:
+            body = read_body(answer)
+            turn = Turn() if answer.status >= 400 else self._dialect.read_answer(body)
         if answer.status >= 400:
             self._end(answer.status, error=self._upstream_error(answer.status, body))
         else:
-            self._finish_turn(self._dialect.read_answer(body), answer.status)
+            self._finish_turn(turn, answer.status)
         return _relayed(HttpResponse(body, status=answer.status), answer)
 
     def _upstream_error(self, status: int, body: bytes) -> tuple[str, str]:
@@ -226,6 +257,17 @@ class Interceptor:
         )
 
     def _streamed(self, answer: Answer) -> StreamingHttpResponse:
+        relay = self._relay(answer)
+        relay.open()
+        response = StreamingHttpResponse(relay, status=answer.status)
+        response.relay = relay  # type: ignore[attr-defined]
+        for name, value in _STREAM_HEADERS.items():
+            response[name] = value
+        return _relayed(response, answer)
+
+    def _relay(self, answer: Answer) -> Relay:
+        if self._turns is not None:
+            return self._woven_relay(answer, self._turns)
         reader = self._dialect.stream_reader()
         relay = Relay(
             answer,
@@ -234,27 +276,49 @@ class Interceptor:
             settle=lambda error: self._settle(reader, error, started=relay.started),
             is_gone=lambda: self._call.watch.gone,
         )
-        relay.open()
-        response = StreamingHttpResponse(relay, status=answer.status)
-        response.relay = relay  # type: ignore[attr-defined]
-        for name, value in _STREAM_HEADERS.items():
-            response[name] = value
-        return _relayed(response, answer)
+        return relay
+
+    def _woven_relay(self, answer: Answer, turns: ToolTurns) -> Relay:
+        def settle(error: errors.GatewayError | None) -> None:
+            self._settle(
+                relay.reader,
+                error,
+                started=relay.started,
+                output=relay.weaver.output,
+            )
+
+        relay = WovenRelay(
+            answer,
+            self._dialect,
+            turns.loop.weaver(str(self._recording.id)),
+            turns,
+            settle=settle,
+            is_gone=lambda: self._call.watch.gone,
+        )
+        return relay
 
     def _settle(
         self,
-        reader: StreamReader,
+        reader: StreamReader | None,
         error: errors.GatewayError | None,
         *,
         started: bool,
+        output: Output | None = None,
     ) -> None:
-        """Commit what is known of a stream, however it ended."""
-        ended = reader.ended
-        turn = reader.finish(clean=error is None)
-        if ended or reader.complete:
-            self._finish_turn(turn, 200)
-            return
-        self._take(turn)
+        """Commit what is known of a stream, however it ended.
+
+        ``reader`` is None when it ended between two turns; ``output`` is what the
+        model said where the gateway may run tools.
+        """
+        if reader is not None:
+            ended = reader.ended
+            turn = reader.finish(clean=error is None)
+            if self._turns is not None and output is not None:
+                turn = self._turns.close(turn, output)
+            if ended or reader.complete:
+                self._finish_turn(turn, 200)
+                return
+            self._take(turn)
         if self._exchange.was_cut:
             error = errors.UpstreamBroke("the gateway was shut down")
         if error is None:

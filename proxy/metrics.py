@@ -128,6 +128,12 @@ class Meter:
                 self._provider, self._model, _tool_label(call.name)
             ).inc()
 
+    def injected_tool(self, server: str, name: str) -> None:
+        """Count a call of an MCP tool by the gateway."""
+        injected_tool_invocations_total.labels(
+            self._provider, self._model, server, name
+        ).inc()
+
     def _tokens(self, usage: Usage) -> None:
         counts = {
             "input": usage.input,

@@ -19,7 +19,7 @@ from providers.kinds import KindSpec
 from providers.provider import Provider
 from proxy import credentials, errors, exchanges, failover, metrics
 from proxy.credentials import BYOK, Credential
-from proxy.dump import dumping, passthrough_path
+from proxy.dump import Send, dumping, passthrough_path
 from proxy.failover import Answer, Attempt, Outgoing, upstream_errors
 from proxy.headers import HOP_BY_HOP, Headers, upstream_headers
 from proxy.interceptor import Call
@@ -122,7 +122,7 @@ def _outgoing(call: Call, provider: Provider) -> Outgoing:
     check_base_url(provider.base_url)
     path = upstream_path(provider.spec, call.route, call.raw_route)
     url = upstream_url(provider.base_url, path, call.query)
-    send = failover.send
+    send: Send = failover.send
     if provider.api_dump:
         send = dumping(send, passthrough_path(provider, url.path))
     return Outgoing(
@@ -169,7 +169,7 @@ class OwnHeaders:
         self._headers = headers
         self.hint = hint
 
-    def keys(self) -> Iterator[None]:
+    def walk(self) -> Iterator[None]:
         yield None
 
     def headers(

@@ -125,7 +125,9 @@ class Relay:
             self._settle(error)
             if not self.started:
                 raise
-            yield self._dialect.error_event(error.status, error.message)
+            yield self._dialect.error_event(
+                error.status, error.message, error_type=error.envelope_type
+            )
         finally:
             self._finish()
 

@@ -1,0 +1,131 @@
+"""Answers one request in as many turns as its tools need.
+
+Between the interceptor, which sends and records, and the loop, which runs tools: it
+knows the order of things, for whole answers and for streams.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.conf import settings
+
+from interceptions.recorder import Recording
+from proxy import errors, failover
+from proxy.dialects.base import Dialect, Turn
+from proxy.dialects.tooling import Output
+from proxy.failover import Answer
+from proxy.metrics import Meter
+from proxy.tools import ToolLoop
+from proxy.watch import ClientWatch
+
+
+class UpstreamRefused(errors.GatewayError):
+    """Upstream answered a later turn with an error; its status is the client's."""
+
+    def __init__(
+        self, answer: Answer, error: tuple[str, str], envelope_type: str
+    ) -> None:
+        super().__init__(error[1])
+        self.status = answer.status
+        self.error_type = error[0]
+        self.envelope_type = envelope_type
+        self._retry_after = answer.response.headers.get("retry-after")
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Retry-After": self._retry_after} if self._retry_after else {}
+
+
+class ToolTurns:
+    """The turns of one request.
+
+    ``ask`` sends the loop's current body; ``take`` records a turn; ``describe`` names
+    the error type and message of an error answer.
+    """
+
+    def __init__(
+        self,
+        loop: ToolLoop,
+        dialect: Dialect,
+        recording: Recording,
+        meter: Meter,
+        watch: ClientWatch,
+        *,
+        ask: Callable[[], Answer],
+        take: Callable[[Turn], None],
+        describe: Callable[[int, bytes], tuple[str, str]],
+    ) -> None:
+        self.loop = loop
+        self._dialect = dialect
+        self._recording = recording
+        self._meter = meter
+        self._watch = watch
+        self._ask = ask
+        self._take = take
+        self._describe = describe
+
+    def read_whole(self, answer: Answer) -> tuple[Answer, bytes, Turn]:
+        """Return the last answer, its body for the client, and its turn, not taken.
+
+        The turn is empty when the answer is an error.
+        """
+        while True:
+            body = read_body(answer)
+            if answer.status >= 400:
+                return answer, body, Turn()
+            turn = self._dialect.read_answer(body)
+            output = self.loop.read_output(body)
+            if turn.error is not None or not output.continues:
+                own_id = str(self._recording.id)
+                body = self.loop.final_body(body, output, own_id)
+                return answer, body, self.close(turn, output)
+            self.take(turn)
+            self.run(output, turn.response_id)
+            answer = self._ask()
+
+    def take(self, turn: Turn) -> None:
+        """Record a turn that is not the last."""
+        self._take(self.loop.without_injected(turn))
+
+    def close(self, turn: Turn, output: Output) -> Turn:
+        """Return the last turn as it is recorded; its injected calls are noted."""
+        self.loop.note_not_run(output, turn.response_id, self)
+        return self.loop.without_injected(turn)
+
+    def run(self, output: Output, response_id: str) -> None:
+        """Run a turn's calls and make the loop ready to ask for the next."""
+        watch = self._watch
+        outcomes = self.loop.run(output, response_id, self, watch.on_gone)
+        if watch.gone:
+            raise errors.UpstreamBroke("the client left while tools ran")
+        self.loop.advance(output, outcomes)
+
+    def ask_for_stream(self) -> Answer:
+        """Send the next turn's request; raises UpstreamRefused for an error answer."""
+        answer = self._ask()
+        if answer.status >= 400:
+            body = read_body(answer)
+            raise UpstreamRefused(
+                answer,
+                self._describe(answer.status, body),
+                self._dialect.read_error(body)[0],
+            )
+        kind = answer.response.headers.get("content-type", "")
+        if kind.startswith("application/json"):
+            answer.close()
+            raise errors.UpstreamBroke("upstream did not stream its answer")
+        return answer
+
+    def injected_tool(self, **facts: Any) -> None:
+        """Record one call of an injected tool."""
+        self._recording.injected_tool(**facts)
+        self._meter.injected_tool(facts["server_url"], facts["tool"])
+
+
+def read_body(answer: Answer) -> bytes:
+    """Return an answer's whole body; raises GatewayError."""
+    if answer.body is not None:
+        return answer.body
+    return failover.read_body(answer.response, limit=settings.AIBRIDGE_MAX_ANSWER_BYTES)
