@@ -15,6 +15,7 @@ import environ
 from cryptography.fernet import Fernet
 from django.core.exceptions import ImproperlyConfigured
 
+from aibridge_site import theme
 from aibridge_site.logging import configuration
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -177,9 +178,9 @@ AIBRIDGE_RESYNC_SECONDS = env_number("AIBRIDGE_RESYNC_SECONDS", default=15, leas
 
 # Applications
 INSTALLED_APPS = [
-    "unfold",
+    "unfold.apps.BasicAppConfig",
     "unfold.contrib.filters",
-    "django.contrib.admin",
+    "aibridge_site.apps.AdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -193,9 +194,12 @@ INSTALLED_APPS = [
     "providers",
     "interceptions",
     "proxy",
+    "aibridge_site",
 ]
 MIDDLEWARE = [
     "aibridge_site.health.Probes",
+    "aibridge_site.csp.ContentSecurityPolicy",
+    "aibridge_site.viewerzone.ViewerZone",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -305,6 +309,9 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
 }
+
+# Pages
+UNFOLD = theme.UNFOLD
 
 # Logs
 AIBRIDGE_LOG_LEVEL = _value("AIBRIDGE_LOG_LEVEL", str, "INFO").upper()

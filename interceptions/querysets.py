@@ -19,6 +19,14 @@ class InterceptionQuerySet(models.QuerySet):
         """Return only what this user asked for."""
         return self.filter(initiator_id=user.pk)
 
+    def visible_to(self, user: AbstractBaseUser | AnonymousUser) -> InterceptionQuerySet:
+        """Return what this user may read: everything, the own rows, or nothing."""
+        from interceptions.permissions import may_read_all, may_read_own
+
+        if may_read_all(user):
+            return self.all()
+        return self.for_initiator(user) if may_read_own(user) else self.none()
+
 
 class SessionQuerySet(models.QuerySet):
     """Sessions as their readers ask for them."""
@@ -26,3 +34,11 @@ class SessionQuerySet(models.QuerySet):
     def for_initiator(self, user: AbstractBaseUser | AnonymousUser) -> SessionQuerySet:
         """Return only this user's sessions."""
         return self.filter(initiator_id=user.pk)
+
+    def visible_to(self, user: AbstractBaseUser | AnonymousUser) -> SessionQuerySet:
+        """Return what this user may read: everything, the own rows, or nothing."""
+        from interceptions.permissions import may_read_all, may_read_own
+
+        if may_read_all(user):
+            return self.all()
+        return self.for_initiator(user) if may_read_own(user) else self.none()
