@@ -12,6 +12,7 @@ from typing import Any
 
 import structlog
 
+_TALKATIVE = ("httpx", "httpcore", "httpx2", "httpcore2", "anthropic", "openai")
 _SECRETS = (
     re.compile(r"\b(aib_[0-9a-z]+_)[\w-]{8,}"),
     re.compile(r"\b(sk-[\w-]{2})[\w-]{12,}"),
@@ -38,10 +39,7 @@ def configuration(style: str, level: str) -> dict[str, Any]:
             "gunicorn.error": {"level": level, "handlers": [], "propagate": True},
             "gunicorn.access": {"level": level, "handlers": [], "propagate": True},
             # They report requests and their bodies at INFO and below.
-            **{
-                name: {"level": "WARNING"}
-                for name in ("httpx", "httpcore", "psycopg.pool")
-            },
+            **{name: {"level": "WARNING"} for name in _TALKATIVE},
         },
     }
 
