@@ -115,10 +115,7 @@ class Relay:
 
     def _run(self) -> Iterator[bytes]:
         try:
-            for piece in self._pieces():
-                if piece:
-                    self.started = True
-                    yield piece
+            yield from self._pieces()
         except errors.GatewayError as error:
             if self._settled or self._is_gone():
                 return
@@ -132,6 +129,8 @@ class Relay:
             self._finish()
 
     def _pieces(self) -> Iterator[bytes]:
+        """Yield what may pass, never b""; the loop is the gateway's hottest."""
+        reader, push = self._reader, self._whole.push
         count = 0
         with upstream_errors():
             for chunk in self._answer.chunks():
@@ -144,20 +143,25 @@ class Relay:
                         return
                     yield chunk
                 elif not chunk:
+                    self.started = True
                     yield self._dialect.heartbeat
                 else:
-                    yield from self._pass(chunk)
-        if not self._settled:
-            yield self._end()
+                    free = reader.feed(chunk)
+                    if reader.ended:
+                        yield from self._last(chunk, free)
+                    elif piece := push(chunk):
+                        self.started = True
+                        yield piece
+        if not self._settled and (rest := self._end()):
+            yield rest
 
-    def _pass(self, chunk: bytes) -> Iterator[bytes]:
-        free = self._reader.feed(chunk)
-        if not self._reader.ended:
-            yield self._whole.push(chunk)
-            return
-        if free:
-            yield self._whole.push(chunk[:free])
+    def _last(self, chunk: bytes, free: int) -> Iterator[bytes]:
+        """Pass what precedes the terminal event, settle, and pass that event."""
+        if free and (before := self._whole.push(chunk[:free])):
+            self.started = True
+            yield before
         self._settle(None)
+        self.started = True
         yield self._whole.rest() + chunk[free:]
 
     def _end(self) -> bytes:

@@ -1,0 +1,1 @@
+"""Measures the gateway side by side with nginx; run it with ``make bench``."""
