@@ -1,14 +1,24 @@
-"""Writes down what happens to one interception; the only writer of these tables."""
+"""Writes down what happens to one interception: the only way into these tables.
+
+Knows what an interception consists of and when it must be committed (decisions D7),
+not how rows get into a database: ``writer`` does.
+"""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
-from django.db import DatabaseError, transaction
+from django.conf import settings
 
+from interceptions import recording_process
+from interceptions.choices import AttemptOutcome, CredentialKind, ErrorType
+from interceptions.committer import DatabaseAway
+from interceptions.errors import stored_message, whole_error
 from interceptions.models import (
     Attempt,
     Interception,
@@ -17,12 +27,81 @@ from interceptions.models import (
     ToolUsage,
     UserPrompt,
 )
-from providers.database import give_back
+from interceptions.records import (
+    LAST_PROMPT,
+    SUMS,
+    SWEPT,
+    Record,
+    Row,
+    clean,
+    fitted,
+    fitted_start,
+)
+from interceptions.writer import QueueFull
+from providers import registry
 from providers.ids import new_id
+
+logger = logging.getLogger(__name__)
+
+begin_worker = recording_process.begin_worker
+end_worker = recording_process.end_worker
+
+_MOST_TOKENS = 10**12
+_MOST_MILLISECONDS = 2**31 - 1
+_NOT_CONFIRMED = "the record was not confirmed in time; nothing was sent upstream"
+
+
+class RecordingUnavailable(Exception):
+    """The start could not be committed, so nothing may go upstream."""
+
+
+class UsageLike(Protocol):
+    """Tokens of one upstream answer."""
+
+    input: int
+    output: int
+    cache_read_input: int
+    cache_write_input: int
+    extra: dict[str, int]
+    metadata: dict[str, Any]
+
+
+class ToolCallLike(Protocol):
+    """A tool the model asked for; ``kind`` is a value of ToolKind."""
+
+    id: str
+    name: str
+    arguments: str
+    kind: str
+    item_id: str
+
+
+class ThoughtLike(Protocol):
+    """Text the model thought; ``source`` is a value of ThoughtSource."""
+
+    source: str
+    content: str
+
+
+class TurnLike(Protocol):
+    """One upstream answer, as far as it was seen."""
+
+    @property
+    def response_id(self) -> str: ...
+    @property
+    def usage(self) -> UsageLike | None: ...
+    @property
+    def tool_calls(self) -> Sequence[ToolCallLike]: ...
+    @property
+    def thoughts(self) -> Sequence[ThoughtLike]: ...
+    @property
+    def stop_reason(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
+    """What is known of an interception before anything goes upstream."""
+
     initiator_id: int
     token_id: UUID | None
     provider_id: UUID | None
@@ -42,59 +121,164 @@ class Start:
     metadata: dict[str, Any] = field(default_factory=dict)
 
 
-class RecordingUnavailable(Exception):
-    """The start could not be committed."""
-
-
 def start(facts: Start) -> Recording:
-    """Commit the interception's start."""
-    recording = Recording(facts)
+    """Commit the interception's start and return its recording.
+
+    Raises RecordingUnavailable if that takes longer than AIBRIDGE_COMMIT_SECONDS.
+    """
+    interception = new_id()
+    record = _start_record(interception, facts)
+    _commit_start(record)
+    return Recording(record, facts.credential_kind)
+
+
+def _commit_start(record: Record) -> None:
+    process = recording_process.current()
+    seconds = settings.AIBRIDGE_COMMIT_SECONDS
     try:
-        recording.begin()
-    except DatabaseError as error:
-        raise RecordingUnavailable(str(error)) from error
-    finally:
-        give_back()
-    return recording
+        ticket = process.sink.submit(record, seconds, journals=False)
+    except QueueFull as error:
+        raise RecordingUnavailable("too many records wait") from error
+    if not ticket.wait(seconds):
+        if not process.sink.withdraw(ticket):
+            _disown(record)
+        raise RecordingUnavailable("the database did not commit in time")
+    if ticket.error is not None:
+        if isinstance(ticket.error, DatabaseAway) and ticket.error.tried:
+            _disown(record)
+        raise RecordingUnavailable(str(ticket.error)) from ticket.error
+
+
+def _disown(record: Record) -> None:
+    """End an interception that may or may not have been stored."""
+    error = (ErrorType.SERVER_ERROR.value, _NOT_CONFIRMED)
+    ending = Record(record.interception, end=ended(record.interception, error=error))
+    recording_process.current().keep([ending])
 
 
 class Recording:
-    """One interception's record."""
+    """One interception's record. Nothing here raises what a database does."""
 
-    def __init__(self, facts: Start) -> None:
-        self.id = new_id()
-        self._facts = facts
-        self._ended = False
+    __slots__ = (
+        "_begun",
+        "_credential_kind",
+        "_first_byte_at",
+        "_is_ended",
+        "_positions",
+        "_response_id",
+        "_rows",
+        "_stop_reason",
+        "_sums",
+        "_tool_calls",
+        "_turns",
+        "id",
+    )
+
+    def __init__(self, begun: Record, credential_kind: str) -> None:
+        self.id = begun.interception
+        self._begun = begun
+        self._credential_kind = credential_kind
+        self._rows: dict[str, list[Row]] = {}
+        self._sums = dict.fromkeys(SUMS, 0)
+        self._tool_calls = 0
+        self._turns = 0
+        self._positions = 0
+        self._response_id = ""
+        self._stop_reason = ""
         self._first_byte_at: datetime | None = None
-        self._turns: list[Any] = []
-        self._attempts: list[dict[str, Any]] = []
-        self._tools: list[dict[str, Any]] = []
+        self._is_ended = False
 
-    def begin(self) -> None:
-        fields = asdict(self._facts)
-        prompt = fields.pop("prompt")
-        with transaction.atomic():
-            Interception.objects.create(
-                id=self.id,
-                started_at=datetime.now(UTC),
-                session_id=self._facts.client_session_id or str(self.id),
-                thread_id=self.id,
-                **fields,
-            )
-            if prompt is not None:
-                UserPrompt.objects.create(interception_id=self.id, prompt=prompt)
+    def attempt(
+        self,
+        *,
+        turn: int,
+        key_id: UUID | None,
+        key_hint: str,
+        status: int | None,
+        outcome: str,
+        retry_after: float | None,
+        cooldown: float | None,
+        upstream_request_id: str,
+        detail: str,
+        started_at: datetime,
+        headers_ms: int | None,
+    ) -> None:
+        """Note one key's try.
 
-    def attempt(self, **facts: Any) -> None:
-        self._attempts.append(facts)
+        What came before is stored without waiting when it will not be the last: after
+        a try that failed, and when a next turn begins.
+        """
+        if turn and self._rows:
+            self._store_so_far()
+        row = {
+            "turn": turn,
+            "position": self._positions,
+            "key_id": key_id,
+            "key_hint": key_hint,
+            "status": status,
+            "outcome": outcome,
+            "retry_after": retry_after,
+            "cooldown": cooldown,
+            "upstream_request_id": upstream_request_id,
+            "detail": stored_message(detail, registry.known_secrets()),
+            "started_at": started_at,
+            "headers_ms": _milliseconds(headers_ms),
+        }
+        self._positions += 1
+        self._add("attempts", fitted(Attempt, row))
+        if outcome != AttemptOutcome.ACCEPTED:
+            self._store_so_far()
 
     def first_byte(self) -> None:
-        self._first_byte_at = datetime.now(UTC)
+        """Note that upstream's answer began."""
+        self._first_byte_at = self._first_byte_at or _now()
 
-    def turn(self, turn: Any) -> None:
-        self._turns.append(turn)
+    def turn(self, turn: TurnLike) -> None:
+        """Note what one upstream answer brought; an answer that never came is none."""
+        if not (turn.response_id or turn.usage or turn.tool_calls or turn.thoughts):
+            return
+        number, self._turns = self._turns, self._turns + 1
+        self._response_id = self._response_id or turn.response_id
+        self._stop_reason = turn.stop_reason or self._stop_reason
+        if turn.usage is not None:
+            self._add_usage(number, turn.response_id, turn.usage)
+        for call in turn.tool_calls:
+            self._add_tool(_tool_row(number, turn.response_id, call))
+        for thought in turn.thoughts:
+            row = {"turn": number, "source": thought.source, "content": thought.content}
+            self._add("thoughts", fitted(ModelThought, row | {"created_at": _now()}))
 
-    def injected_tool(self, **facts: Any) -> None:
-        self._tools.append(facts)
+    def injected_tool(
+        self,
+        *,
+        turn: int,
+        tool_call_id: str,
+        item_id: str,
+        tool: str,
+        input: str,
+        server_name: str,
+        server_url: str,
+        invocation_error: str,
+        duration_ms: int | None,
+    ) -> None:
+        """Note a tool the gateway ran; it takes the place of the model's call of it."""
+        facts = {
+            "tool": tool,
+            "input": input,
+            "server_name": server_name,
+            "server_url": server_url,
+            "injected": True,
+            "invocation_error": stored_message(
+                invocation_error, registry.known_secrets()
+            ),
+            "duration_ms": _milliseconds(duration_ms),
+        }
+        for row in self._rows.get("tool_usages", ()):
+            if row["turn"] == turn and row["tool_call_id"] == tool_call_id:
+                fitted(ToolUsage, row.update(facts) or row)
+                return
+        call = _Call(tool_call_id, tool, input, "function", item_id)
+        self._add_tool(_tool_row(turn, "", call) | facts)
 
     def end(
         self,
@@ -104,74 +288,192 @@ class Recording:
         cancelled: bool = False,
         credential_hint: str | None = None,
     ) -> None:
-        if self._ended:
+        """Commit everything that is known; the first end counts.
+
+        Returns once it is committed or, when that does not happen within
+        AIBRIDGE_COMMIT_SECONDS, flushed to the local journal.
+        """
+        if self._is_ended:
             return
-        self._ended = True
+        self._is_ended = True
         try:
-            with transaction.atomic():
-                self._store(status_code, error, cancelled, credential_hint)
-        finally:
-            give_back()
+            self._end(
+                status_code, None if cancelled else error, cancelled, credential_hint
+            )
+        except Exception:
+            # The client's answer must not fail for its record.
+            logger.exception("record not kept", extra={"interception_id": self.id})
 
-    def _store(self, status_code, error, cancelled, hint) -> None:  # type: ignore[no-untyped-def]
-        for position, facts in enumerate(self._attempts):
-            Attempt.objects.create(interception_id=self.id, position=position, **facts)
-        for facts in self._tools:
-            ToolUsage.objects.create(interception_id=self.id, injected=True, **facts)
-        sums = {"input": 0, "output": 0, "cache_read_input": 0, "cache_write_input": 0}
-        for number, turn in enumerate(self._turns):
-            self._store_turn(number, turn, sums)
-        Interception.objects.filter(id=self.id, ended_at=None).update(
-            ended_at=datetime.now(UTC),
+    def _end(
+        self,
+        status_code: int | None,
+        error: tuple[str, str] | None,
+        cancelled: bool,
+        credential_hint: str | None,
+    ) -> None:
+        is_pooled = self._credential_kind == CredentialKind.CENTRALIZED
+        end = ended(
+            self.id,
+            error=error,
             first_byte_at=self._first_byte_at,
-            status_code=status_code,
-            error_type=error[0] if error else None,
-            error_message=error[1][:1024] if error else None,
             cancelled=cancelled,
-            credential_hint=hint or self._facts.credential_hint,
-            turns=len(self._turns),
-            response_id=self._turns[0].response_id if self._turns else "",
-            stop_reason=self._turns[-1].stop_reason if self._turns else "",
-            tool_calls=sum(len(t.tool_calls) for t in self._turns),
-            **{f"{name}_tokens": count for name, count in sums.items()},
+            status_code=status_code,
+            response_id=self._response_id,
+            stop_reason=self._stop_reason,
+            turns=self._turns,
+            tool_calls=self._tool_calls,
+            credential_hint=credential_hint if is_pooled else None,
+            **self._sums,
         )
+        recording_process.current().commit_or_keep(self._record(end))
 
-    def _store_turn(self, number: int, turn: Any, sums: dict[str, int]) -> None:
-        if turn.usage is not None:
-            counts = {name: getattr(turn.usage, name) for name in sums}
-            for name, count in counts.items():
-                sums[name] += count
-            TokenUsage.objects.create(
-                interception_id=self.id,
-                turn=number,
-                provider_response_id=turn.response_id,
-                extra=turn.usage.extra,
-                metadata=turn.usage.metadata,
-                **{f"{name}_tokens": count for name, count in counts.items()},
-            )
-        for call in turn.tool_calls:
-            ToolUsage.objects.create(
-                interception_id=self.id,
-                turn=number,
-                provider_response_id=turn.response_id,
-                tool_call_id=call.id,
-                item_id=call.item_id,
-                kind=call.kind,
-                tool=call.name,
-                input=call.arguments,
-            )
-        for thought in turn.thoughts:
-            ModelThought.objects.create(
-                interception_id=self.id,
-                turn=number,
-                source=thought.source,
-                content=thought.content,
-            )
+    def _record(self, end: Row | None) -> Record:
+        rows, self._rows = self._rows, {}
+        weight = 1000 + sum(
+            len(row.get("content", "")) + len(row.get("input", ""))
+            for table in ("thoughts", "tool_usages")
+            for row in rows.get(table, ())
+        )
+        return Record(self.id, None, rows, end, weight, self._begun)
+
+    def _store_so_far(self) -> None:
+        record = self._record(None)
+        try:
+            recording_process.current().sink.submit(record)
+        except QueueFull:
+            # Nobody waits for these rows: they may go with the end.
+            self._rows = record.rows
+
+    def _add(self, table: str, row: Row) -> None:
+        row["id"] = new_id()
+        row["interception_id"] = self.id
+        self._rows.setdefault(table, []).append(row)
+
+    def _add_tool(self, row: Row) -> None:
+        self._tool_calls += 1
+        self._add("tool_usages", fitted(ToolUsage, row))
+
+    def _add_usage(self, turn: int, response_id: str, usage: UsageLike) -> None:
+        counts = {
+            "input_tokens": usage.input,
+            "output_tokens": usage.output,
+            "cache_read_input_tokens": usage.cache_read_input,
+            "cache_write_input_tokens": usage.cache_write_input,
+        }
+        if not all(_is_count(count) for count in counts.values()):
+            logger.warning("implausible usage", extra={"interception_id": self.id})
+            return
+        for name, count in counts.items():
+            self._sums[name] += count
+        row = {
+            "turn": turn,
+            "provider_response_id": response_id,
+            **counts,
+            "extra": clean(usage.extra),
+            "metadata": clean(usage.metadata),
+            "created_at": _now(),
+        }
+        self._add("token_usages", fitted(TokenUsage, row))
 
 
-def begin_worker() -> None:
-    """Begin to record."""
+@dataclass(frozen=True, slots=True)
+class _Call:
+    id: str
+    name: str
+    arguments: str
+    kind: str
+    item_id: str
 
 
-def end_worker() -> None:
-    """Store what is still in memory."""
+def ended(
+    interception: UUID,
+    *,
+    error: tuple[str, str] | None = None,
+    is_swept: bool = False,
+    at: datetime | None = None,
+    **facts: Any,
+) -> Row:
+    """Return an interception's end; columns that are not given stay empty or zero."""
+    error_type, message = whole_error(error, registry.known_secrets())
+    row: Row = {
+        "id": interception,
+        "first_byte_at": None,
+        "ended_at": at or _now(),
+        "cancelled": False,
+        "error_type": error_type,
+        "error_message": message,
+        "status_code": None,
+        "response_id": "",
+        "stop_reason": "",
+        "turns": 0,
+        "tool_calls": 0,
+        "credential_hint": None,
+        SWEPT: is_swept,
+        **dict.fromkeys(SUMS, 0),
+    }
+    return fitted(Interception, row | facts)
+
+
+def _start_record(interception: UUID, facts: Start) -> Record:
+    now = _now()
+    row = fitted_start(
+        {
+            "id": interception,
+            "initiator_id": facts.initiator_id,
+            "token_id": facts.token_id,
+            "provider_id": facts.provider_id,
+            "provider_name": facts.provider_name,
+            "provider_kind": facts.provider_kind,
+            "dialect": facts.dialect,
+            "route": facts.route,
+            "model": facts.model,
+            "streaming": facts.streaming,
+            "client": facts.client,
+            "user_agent": facts.user_agent,
+            "client_session_id": facts.client_session_id or None,
+            "correlating_tool_call_id": facts.correlating_tool_call_id or None,
+            "credential_kind": facts.credential_kind,
+            "credential_hint": facts.credential_hint,
+            "started_at": now,
+            "worker": recording_process.current().worker,
+            "metadata": facts.metadata,
+            "last_prompt": "",
+        }
+    )
+    if facts.prompt is None:
+        return Record(interception, row)
+    prompt: Row = {"interception_id": interception, "prompt": facts.prompt}
+    prompt = fitted(UserPrompt, prompt | {"id": new_id(), "created_at": now})
+    row["last_prompt"] = prompt["prompt"][:LAST_PROMPT]
+    weight = 1000 + len(prompt["prompt"])
+    return Record(interception, row, {"prompts": [prompt]}, None, weight)
+
+
+def _tool_row(turn: int, response_id: str, call: ToolCallLike) -> Row:
+    return {
+        "turn": turn,
+        "provider_response_id": response_id,
+        "tool_call_id": call.id,
+        "item_id": call.item_id,
+        "kind": call.kind,
+        "tool": call.name,
+        "input": call.arguments,
+        "server_name": "",
+        "server_url": "",
+        "injected": False,
+        "invocation_error": "",
+        "duration_ms": None,
+        "created_at": _now(),
+    }
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value <= _MOST_TOKENS
+
+
+def _milliseconds(value: int | None) -> int | None:
+    return None if value is None else min(max(0, int(value)), _MOST_MILLISECONDS)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
