@@ -30,8 +30,9 @@ logger = logging.getLogger(__name__)
 
 Callback = Callable[[], None]
 
-_LONGEST_BACKOFF = 5.0
+_LONGEST_BACKOFF = 1.0
 _LONGEST_WAIT = 0.5
+_LONGEST_REST = 0.3
 
 
 class _Source(Protocol):
@@ -58,10 +59,10 @@ class PostgresSource:
 
         # A connection that died without a word is noticed by these, not by silence.
         keepalives = {
-            "keepalives_idle": 5,
-            "keepalives_interval": 2,
+            "keepalives_idle": 2,
+            "keepalives_interval": 1,
             "keepalives_count": 2,
-            "tcp_user_timeout": 6000,
+            "tcp_user_timeout": 4000,
         }
         parameters = keepalives | connection.get_connection_params()
         parameters["cursor_factory"] = psycopg.Cursor
@@ -246,9 +247,13 @@ class _Session:
     def _deliver(self, topics: set[str]) -> set[str]:
         if not topics:
             return topics
+        started = time.monotonic()
         failed = self._listener.deliver(topics)
         if not self._is_sqlite:
             give_back()
+        # However fast changes come, nine tenths of the time are left for requests.
+        rest = 9 * (time.monotonic() - started)
+        self._stopping.wait(min(rest, _LONGEST_REST))
         return failed
 
 

@@ -10,9 +10,10 @@ import logging
 import os
 import threading
 import time
-from collections import deque
+from collections import OrderedDict
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import ClassVar
 from uuid import UUID
 
 from django.db import InterfaceError, OperationalError, transaction
@@ -26,8 +27,7 @@ logger = logging.getLogger(__name__)
 
 TRAFFIC = "traffic"
 TOUCH_SECONDS = 30.0
-_MOST_WAITING = 10_000
-_LONGEST_BACKOFF = 5.0
+_LONGEST_BACKOFF = 1.0
 
 
 def moment(epoch: float) -> datetime:
@@ -48,6 +48,11 @@ class Mark:
     reason: str
     status: int | None
     error: str = field(repr=False)
+
+    @property
+    def says(self) -> str:
+        """What kind of entry it is."""
+        return "retire" if self.until is None else "rest"
 
     def store(self) -> None:
         """Write the mark, and the event if it was a transition."""
@@ -103,6 +108,7 @@ class Touch:
 
     key_id: UUID
     at: float
+    says: ClassVar[str] = "used"
 
     def store(self) -> None:
         """Write the time unless another process wrote one of late."""
@@ -114,44 +120,44 @@ class Touch:
 
 
 class Store:
-    """Stores marks in the order they were made, in a thread of its own."""
+    """Stores entries in the order they came, in a thread of its own.
+
+    Of entries that say the same kind of thing about the same key only the latest waits,
+    so what waits is bounded by the number of keys.
+    """
 
     def __init__(self) -> None:
-        self._waiting: deque[Mark | Touch] = deque()
-        self._wake = threading.Event()
+        self._waiting: OrderedDict[tuple[UUID, str], Mark | Touch] = OrderedDict()
+        self._lock = threading.Lock()
         self._storing = threading.Lock()
-        self._starting = threading.Lock()
+        self._wake = threading.Event()
         self._thread: threading.Thread | None = None
         self._pid = 0
         self._is_away = False
 
     def add(self, entry: Mark | Touch) -> None:
         """Leave an entry to be stored; never waits for the database."""
-        if len(self._waiting) >= _MOST_WAITING:
-            logger.error("key health not stored", extra={"waiting": _MOST_WAITING})
-            return
-        self._waiting.append(entry)
-        self._ensure_thread()
+        with self._lock:
+            self._waiting[entry.key_id, entry.says] = entry
+            self._ensure_thread()
         self._wake.set()
 
     def flush(self, timeout: float = 5.0) -> bool:
         """Store in the caller's thread what waits; return whether all was stored."""
         deadline = time.monotonic() + timeout
-        while self._waiting and time.monotonic() < deadline:
-            if not self._store_waiting():
-                time.sleep(0.05)
-        return not self._waiting
+        while not self._store_waiting():
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(0.05)
+        return True
 
     def _ensure_thread(self) -> None:
-        with self._starting:
-            alive = self._thread is not None and self._thread.is_alive()
-            if alive and self._pid == os.getpid():
-                return
-            self._pid = os.getpid()
-            self._thread = threading.Thread(
-                target=self._run, name="keystate", daemon=True
-            )
-            self._thread.start()
+        alive = self._thread is not None and self._thread.is_alive()
+        if alive and self._pid == os.getpid():
+            return
+        self._pid = os.getpid()
+        self._thread = threading.Thread(target=self._run, name="keystate", daemon=True)
+        self._thread.start()
 
     def _run(self) -> None:
         backoff = 0.1
@@ -166,17 +172,28 @@ class Store:
     def _store_waiting(self) -> bool:
         """Store the waiting entries; return False when the database is away."""
         with self._storing:
-            try:
-                while self._waiting:
-                    self._store(self._waiting[0])
-                    self._waiting.popleft()
-            except (OperationalError, InterfaceError) as error:
-                self._say_away(error)
-                return False
-            finally:
-                give_back()
+            while (entry := self._take()) is not None:
+                try:
+                    self._store(entry)
+                except (OperationalError, InterfaceError) as error:
+                    self._put_back(entry)
+                    self._say_away(error)
+                    return False
+                finally:
+                    give_back()
         self._is_away = False
         return True
+
+    def _take(self) -> Mark | Touch | None:
+        with self._lock:
+            return self._waiting.popitem(last=False)[1] if self._waiting else None
+
+    def _put_back(self, entry: Mark | Touch) -> None:
+        slot = (entry.key_id, entry.says)
+        with self._lock:
+            if slot not in self._waiting:
+                self._waiting[slot] = entry
+                self._waiting.move_to_end(slot, last=False)
 
     def _say_away(self, error: Exception) -> None:
         if not self._is_away:

@@ -41,6 +41,8 @@ def key_row() -> Callable[[str], ApiKey]:
 
 
 @pytest.fixture
-def registry() -> Registry:
-    """Return a registry of the test's own; ``reload`` it to hear of changes."""
-    return Registry()
+def registry() -> Iterator[Registry]:
+    """Yield a registry of the test's own; ``reload`` it to hear of changes."""
+    yield Registry()
+    # The thread that stores marks must be done before the tables are emptied.
+    keystate.flush()

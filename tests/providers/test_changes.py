@@ -263,6 +263,24 @@ def test_subscriber_of_two_topics_is_told_once_per_round(listener):
     assert len(calls) == 1
 
 
+def test_burst_of_changes_is_told_in_a_few_rounds(listener, make_provider):
+    make_provider("main", KEY_A)
+    calls = []
+
+    def work() -> None:
+        calls.append(time.monotonic())
+        time.sleep(0.02)
+
+    listener.subscribe("keys", work)
+    listener.start()
+    wait_until(lambda: calls)
+    for position in range(100):
+        ApiKey.objects.update(position=position)
+    last = time.monotonic()
+    wait_until(lambda: calls[-1] > last or time.monotonic() > last + 0.9)
+    assert len(calls) < 20
+
+
 def test_resync_tells_everything_now_and_then(listener, settings):
     settings.AIBRIDGE_RESYNC_SECONDS = 0.1
     calls = []

@@ -196,7 +196,6 @@ def test_no_order_of_processes_shortens_a_deadline_or_revives_a_key(
 ):
     reset(row())
     processes = [elsewhere(key) for _ in range(3)]
-    stores = [Store() for _ in range(3)]
     waiting = []
     for process, mark in marks:
         pool = processes[process].pool
@@ -210,11 +209,10 @@ def test_no_order_of_processes_shortens_a_deadline_or_revives_a_key(
         assert latest is None or stored.cooldown_until >= latest
         latest, retired = stored.cooldown_until, stored.retired_at is not None
     assert retired is any(mark == "retire" for _, mark in marks)
-    assert stores
 
 
 def mark_in(pool: KeyPool, mark: object) -> Mark | None:
-    (key,) = pool.keys
+    key = pool.keys[0]
     before = key.cooldown_until
     if mark == "retire":
         until = None
@@ -276,6 +274,23 @@ def test_marks_wait_in_order_while_the_database_is_away(provider, key, row):
     assert keystate.flush(timeout=10)
     assert row().retired_at is not None
     assert events() == [("cooled", "traffic"), ("retired", "traffic")]
+
+
+def test_marks_that_wait_are_bounded_by_the_number_of_keys(provider, key, row):
+    original = connection.settings_dict["NAME"]
+    connection.close()
+    connection.settings_dict["NAME"] = "/nonexistent/x"
+    store = Store()
+    try:
+        for seconds in range(1, 200):
+            store.add(mark_in(provider.pool, 100 * seconds))
+        assert store.flush(timeout=0) is False
+        assert len(store._waiting) == 1
+    finally:
+        connection.settings_dict["NAME"] = original
+    assert store.flush(timeout=10)
+    assert abs(row().cooldown_until.timestamp() - key.cooldown_until) < 0.001
+    assert events() == [("cooled", "traffic")]
 
 
 # Last use
