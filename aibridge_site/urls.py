@@ -10,4 +10,5 @@ urlpatterns = [
     path("", RedirectView.as_view(url="/admin/")),
     path("admin/", admin.site.urls),
     path("aibridge/", include("proxy.urls")),
+    path("api/aigateway/", include("aibridge_site.api_urls")),
 ]

@@ -21,10 +21,12 @@ from interceptions.models import Interception, Session, UserPrompt
 from interceptions.moments import started_between
 from interceptions.queryfields import (
     UNATTRIBUTED,
+    IdFilter,
     InitiatorFilter,
     MomentFilter,
     PromptFilter,
     ProviderFilter,
+    StrictBooleanFilter,
 )
 from interceptions.search import SearchError, parse_search
 from providers.kinds import Kind
@@ -176,7 +178,7 @@ class InterceptionFilter(SearchFilterSet):
     session_id = django_filters.CharFilter(
         max_length=256, help_text="The session's id as the client sent it."
     )
-    thread_id = django_filters.UUIDFilter(help_text="Id of the thread's root.")
+    thread_id = IdFilter(help_text="Id of the thread's root.")
     outcome = django_filters.ChoiceFilter(
         choices=Outcome, help_text="How the interception stands."
     )
@@ -246,7 +248,7 @@ class SessionFilter(SearchFilterSet):
     session_id = django_filters.CharFilter(
         max_length=256, help_text="The session's id as the client sent it."
     )
-    failed = django_filters.BooleanFilter(
+    failed = StrictBooleanFilter(
         method="with_failures",
         help_text="Whether any of its interceptions failed.",
     )

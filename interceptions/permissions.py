@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.conf import settings
+from django.db.models import QuerySet
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
@@ -38,3 +39,10 @@ class ReadsEverything(BasePermission):
 
     def has_permission(self, request: Request, view: Any) -> bool:
         return may_read_all(request.user)
+
+
+def readable(user: Any, rows: QuerySet) -> QuerySet:
+    """Return the interceptions or sessions among ``rows`` that this user may read."""
+    if may_read_all(user):
+        return rows
+    return rows.filter(initiator_id=user.pk) if may_read_own(user) else rows.none()

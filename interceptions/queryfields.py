@@ -5,6 +5,7 @@ Each field turns the text a reader writes into what it stands for, or says why n
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -18,6 +19,7 @@ from interceptions.fulltext import words_in
 from interceptions.moments import parse_moment
 from providers.models import AiProvider
 
+_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 UNATTRIBUTED = "none"
 ME = "me"
 
@@ -44,6 +46,43 @@ class MomentFilter(django_filters.Filter):
     """A bound in time."""
 
     field_class = MomentField
+
+
+class StrictBooleanField(forms.Field):
+    """``true`` or ``false``, and nothing that merely looks like it."""
+
+    def to_python(self, value: object) -> bool | None:
+        if value in self.empty_values:
+            return None
+        if isinstance(value, bool):
+            return value
+        if value not in {"true", "false"}:
+            raise ValidationError("must be true or false", code="invalid")
+        return value == "true"
+
+
+class StrictBooleanFilter(django_filters.Filter):
+    """A choice between yes and no."""
+
+    field_class = StrictBooleanField
+
+
+class IdField(forms.CharField):
+    """A UUID in its usual form."""
+
+    def clean(self, value: Any) -> UUID | None:
+        text = super().clean(value)
+        if text in self.empty_values:
+            return None
+        if not _UUID.fullmatch(text):
+            raise ValidationError("must be a UUID", code="invalid")
+        return UUID(text)
+
+
+class IdFilter(django_filters.Filter):
+    """The id of a row."""
+
+    field_class = IdField
 
 
 class InitiatorField(forms.CharField):
@@ -87,14 +126,20 @@ class PromptField(forms.CharField):
 
 
 class InitiatorFilter(django_filters.Filter):
+    """Who asked."""
+
     field_class = InitiatorField
 
 
 class ProviderFilter(django_filters.Filter):
+    """A provider, or none."""
+
     field_class = ProviderField
 
 
 class PromptFilter(django_filters.Filter):
+    """Words in prompts."""
+
     field_class = PromptField
 
 

@@ -1,0 +1,207 @@
+"""Interceptions and sessions as JSON: one code path for REST, exports and commands.
+
+Values are JSON's own: ids and times are text. Rows are read in batches, so that a
+whole table can be walked in constant memory.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Any
+from uuid import UUID
+
+from django.db.models import Model, QuerySet
+
+from interceptions.models import (
+    Attempt,
+    ModelThought,
+    TokenUsage,
+    ToolUsage,
+    UserPrompt,
+)
+from interceptions.tokens import COUNTS
+from providers.database import give_back
+
+BATCH = 500
+
+Row = dict[str, Any]
+Payload = dict[str, Any]
+
+_INITIATOR = (
+    "initiator__username",
+    "initiator__first_name",
+    "initiator__last_name",
+)
+_PLAIN = (
+    "provider_name", "provider_kind", "dialect", "route", "model", "streaming",
+    "client", "user_agent", "session_id", "client_session_id",
+    "correlating_tool_call_id", "credential_kind", "credential_hint", "outcome",
+    "error_type", "error_message", "status_code", "response_id", "stop_reason",
+    "turns", "tool_calls", "metadata",
+)  # fmt: skip
+_IDS = ("id", "token_id", "provider_id", "thread_id", "thread_parent_id")
+_TIMES = ("started_at", "first_byte_at", "ended_at")
+_COLUMNS = (*_PLAIN, *_IDS, *_TIMES, *COUNTS, "initiator_id", *_INITIATOR)
+
+_PARTS: dict[str, tuple[type[Model], tuple[str, ...], tuple[str, ...]]] = {
+    "prompts": (UserPrompt, ("id",), ("id", "prompt", "created_at")),
+    "token_usages": (
+        TokenUsage,
+        ("turn", "id"),
+        ("id", "turn", "provider_response_id", *COUNTS, "extra", "metadata",
+         "created_at"),
+    ),
+    "tool_usages": (
+        ToolUsage,
+        ("turn", "id"),
+        ("id", "turn", "provider_response_id", "tool_call_id", "item_id", "kind",
+         "tool", "input", "server_name", "server_url", "injected",
+         "invocation_error", "duration_ms", "created_at"),
+    ),
+    "thoughts": (
+        ModelThought,
+        ("turn", "id"),
+        ("id", "turn", "source", "content", "created_at"),
+    ),
+    "attempts": (
+        Attempt,
+        ("turn", "position"),
+        ("id", "turn", "position", "key_id", "key_hint", "status", "outcome",
+         "retry_after", "cooldown", "upstream_request_id", "detail", "started_at",
+         "headers_ms"),
+    ),
+}  # fmt: skip
+
+
+def interception_payload(queryset: QuerySet) -> Iterator[Payload]:
+    """Return every interception of a queryset, the newest first, whatever its size.
+
+    Memory is bounded by a batch, and the connection is given back after each. A sliced
+    queryset keeps its own order.
+    """
+    for batch in _batches(queryset):
+        payloads = page_payload(batch)
+        give_back()
+        yield from payloads
+
+
+def rows_of(queryset: QuerySet) -> QuerySet:
+    """Return the queryset's columns as ``page_payload`` takes them."""
+    return queryset.values(*_COLUMNS)
+
+
+def page_payload(rows: Iterable[Row]) -> list[Payload]:
+    """Return rows (see ``rows_of``) with all that belongs to them; five queries."""
+    rows = list(rows)
+    parts = _parts_of([row["id"] for row in rows])
+    return [
+        _interception(row) | {name: parts[name][row["id"]] for name in _PARTS}
+        for row in rows
+    ]
+
+
+def _batches(queryset: QuerySet) -> Iterator[list[Row]]:
+    if queryset.query.is_sliced:
+        found = iter(rows_of(queryset).iterator(chunk_size=BATCH))
+        while batch := list(islice(found, BATCH)):
+            yield batch
+        return
+    ordered, last = rows_of(queryset).order_by("-id"), None
+    while True:
+        rest = ordered if last is None else ordered.filter(id__lt=last)
+        batch = list(rest[:BATCH])
+        if batch:
+            yield batch
+        if len(batch) < BATCH:
+            return
+        last = batch[-1]["id"]
+
+
+def _parts_of(ids: list[UUID]) -> dict[str, dict[UUID, list[Payload]]]:
+    return {
+        name: _part(model, order, columns, ids) if ids else {}
+        for name, (model, order, columns) in _PARTS.items()
+    }
+
+
+def _part(
+    model: type[Model],
+    order: tuple[str, ...],
+    columns: tuple[str, ...],
+    ids: list[UUID],
+) -> dict[UUID, list[Payload]]:
+    grouped: dict[UUID, list[Payload]] = defaultdict(list)
+    rows = model._default_manager.filter(interception_id__in=ids).order_by(*order)
+    for row in rows.values(*columns, "interception_id"):
+        owner = row.pop("interception_id")
+        grouped[owner].append({name: as_json(value) for name, value in row.items()})
+    return grouped
+
+
+def _interception(row: Row) -> Payload:
+    return {
+        **{name: as_json(row[name]) for name in (*_IDS, *_TIMES)},
+        "duration_ms": duration_ms(row["started_at"], row["ended_at"]),
+        "initiator": initiator_payload(row),
+        **{name: row[name] for name in _PLAIN},
+        "is_thread_root": row["id"] == row["thread_id"],
+        "token_usage": {name: row[name] for name in COUNTS},
+    }
+
+
+def initiator_payload(row: Row) -> Payload:
+    """Return who asked, from a row with the initiator's columns."""
+    full = f"{row['initiator__first_name']} {row['initiator__last_name']}".strip()
+    return {
+        "id": row["initiator_id"],
+        "username": row["initiator__username"],
+        "name": full or row["initiator__username"],
+    }
+
+
+def duration_ms(start: datetime, end: datetime | None) -> int | None:
+    """Return the milliseconds from start to end, None while there is no end."""
+    if end is None:
+        return None
+    return max(0, round((end - start).total_seconds() * 1000))
+
+
+def as_json(value: Any) -> Any:
+    """Return an id or a time as text, anything else as it is."""
+    if isinstance(value, UUID):
+        return str(value)
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return value
+
+
+SESSION_COLUMNS = (
+    "id", "session_id", "client", "user_agent", "provider_names", "model_names",
+    "started_at", "ended_at", "last_active_at", "last_prompt", "threads",
+    "interceptions", "tool_calls", "failures", *COUNTS, "initiator_id", *_INITIATOR,
+)  # fmt: skip
+
+
+def session_payload(row: Row) -> Payload:
+    """Return a session from its columns (``SESSION_COLUMNS``)."""
+    return {
+        "id": as_json(row["id"]),
+        "session_id": row["session_id"],
+        "initiator": initiator_payload(row),
+        "client": row["client"],
+        "user_agent": row["user_agent"],
+        "providers": row["provider_names"],
+        "models": row["model_names"],
+        "started_at": as_json(row["started_at"]),
+        "ended_at": as_json(row["ended_at"]),
+        "last_active_at": as_json(row["last_active_at"]),
+        "last_prompt": row["last_prompt"],
+        "threads": row["threads"],
+        "interceptions": row["interceptions"],
+        "tool_calls": row["tool_calls"],
+        "failures": row["failures"],
+        "token_usage_summary": {name: row[name] for name in COUNTS},
+    }
