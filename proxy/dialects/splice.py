@@ -29,12 +29,17 @@ class Raw(str):
 
 
 class _Member(NamedTuple):
-    """A member's name and where in the text it lies; ``end`` is behind its value."""
+    """A member's name and where in the text it lies.
+
+    ``start`` and ``tail`` are behind the punctuation before it and before that after
+    it; ``value`` and ``end`` are its value's first and behind its last character.
+    """
 
     name: str
     start: int
     value: int
     end: int
+    tail: int
 
 
 REMOVED: Any = object()
@@ -90,7 +95,7 @@ def _kept(
 ) -> Iterator[str]:
     for member in members:
         if member.name not in changes:
-            yield text[member.start : member.end]
+            yield text[member.start : member.tail]
         elif changes[member.name] is not REMOVED:
             head = text[member.start : member.value]
             yield head + _encode(changes[member.name])
@@ -101,34 +106,35 @@ def _opening(text: str) -> str:
 
 
 def _closing(text: str, members: list[_Member]) -> str:
-    return text[members[-1].end :] if members else "}"
+    return text[members[-1].tail if members else text.rindex("}") :]
 
 
 def _members(text: str) -> Iterator[_Member]:
     """Yield the members of the object; raises NotAnObject when it is none."""
     try:
-        at = _skip(text, 0)
-        if text[at] != "{":
+        start = _skip(text, 0)
+        if text[start] != "{":
             raise NotAnObject
-        at = _skip(text, at + 1)
-        while text[at] != "}":
-            member = _member(text, at)
+        while text[start] != "}" and text[_skip(text, start + 1)] != "}":
+            member = _member(text, start + 1)
             yield member
-            at = _skip(text, member.end)
-            if text[at] == ",":
-                at = _skip(text, at + 1)
+            start = member.tail
     except (ValueError, IndexError, RecursionError) as error:
         raise NotAnObject("not a JSON object") from error
 
 
 def _member(text: str, start: int) -> _Member:
-    name, at = scanstring(text, start + 1, False)
+    opening = _skip(text, start)
+    name, at = scanstring(text, opening + 1, False)
     at = _skip(text, at)
-    if text[at] != ":":
+    if text[opening] != '"' or text[at] != ":":
         raise NotAnObject
     value = _skip(text, at + 1)
     _, end = _decoder.raw_decode(text, value)
-    return _Member(name, start, value, end)
+    tail = _skip(text, end)
+    if text[tail] not in ",}":
+        raise NotAnObject
+    return _Member(name, start, value, end, tail)
 
 
 def _skip(text: str, at: int) -> int:
