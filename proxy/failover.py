@@ -157,18 +157,16 @@ def _exchange(
     credential: Credential,
     attempt: Attempt,
 ) -> Answer:
-    request = httpx.Request(
-        outgoing.method,
-        outgoing.url,
-        headers=[
-            *outgoing.headers,
-            *credential.headers(key, outgoing.method, str(outgoing.url), outgoing.body),
-        ],
-        content=outgoing.body,
-        extensions=outgoing.extensions,
-    )
+    auth = credential.headers(key, outgoing.method, str(outgoing.url), outgoing.body)
     started = time.perf_counter()
     with upstream_errors():
+        request = upstream.new_request(
+            outgoing.method,
+            outgoing.url,
+            [*outgoing.headers, *auth],
+            outgoing.body,
+            outgoing.extensions,
+        )
         response = outgoing.send(request)
     attempt.headers_ms = int((time.perf_counter() - started) * 1000)
     answer = _classify(response, provider)

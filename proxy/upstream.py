@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import httpx
@@ -26,7 +26,6 @@ from geventhttpclient.response import HTTPParseError
 
 from providers.validators import refuse_forbidden_ip
 from proxy.connections import Aborted, Connection, ConnectionPool
-from proxy.decoding import decoded
 from proxy.dialling import Dialler, Origin, ResolveGuard, Resolver
 from proxy.http1 import END_OF_HEAD, METHODS_WITH_BODY, ResponseParser, render
 
@@ -314,33 +313,26 @@ def _origin(url: httpx.URL) -> Origin:
 def new_request(
     method: str,
     url: httpx.URL,
-    headers: Sequence[tuple[str, str]],
+    headers: Iterable[tuple[str, str]],
     content: bytes,
     extensions: dict[str, Any],
 ) -> httpx.Request:
     """Return a request for any transport, without the 20 us of httpx's defaults.
 
-    ``headers`` are sent as they are, after Host and before Content-Length, which
-    must not be among them.
+    ``headers`` (neither Host nor Content-Length) are sent as they are, in Latin-1 as
+    WSGI decodes them. Raises LocalProtocolError when that cannot carry one.
     """
-    fields = [("Host", url.netloc.decode("ascii")), *headers]
+    try:
+        fields = [(b"Host", url.netloc)]
+        fields += [(n.encode("latin-1"), v.encode("latin-1")) for n, v in headers]
+    except UnicodeEncodeError as error:
+        raise httpx.LocalProtocolError("a request header is not Latin-1") from error
     if content or method in METHODS_WITH_BODY:
-        fields.append(("Content-Length", str(len(content))))
+        fields.append((b"Content-Length", b"%d" % len(content)))
     stream = httpx.ByteStream(content)
     return httpx.Request(
         method, url, headers=fields, stream=stream, extensions=extensions
     )
-
-
-def body(response: httpx.Response) -> Iterator[bytes]:
-    """Iterate a response's bytes, decoded when upstream encoded them after all.
-
-    ``b""`` marks a tick of silence. Raises what the transport raises, and
-    httpx.DecodingError.
-    """
-    if "content-encoding" in response.headers:
-        return decoded(response)
-    return iter(response.stream)  # type: ignore[arg-type]
 
 
 _transport: httpx.BaseTransport | None = None

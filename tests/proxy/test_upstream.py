@@ -16,6 +16,7 @@ import pytest
 from cryptography import x509
 
 from proxy import upstream as transports
+from proxy.decoding import decoded
 from proxy.dialling import default_context
 from proxy.upstream import GeventTransport, new_request
 from tests.answers import Answer, SeenRequest
@@ -111,6 +112,18 @@ def test_a_request_arrives_as_it_was_given(call, upstream):
         ("Content-Length", "6"),
     ]
     assert seen.body == b"\x00\xffbody"
+
+
+def test_header_values_pass_as_the_bytes_that_wsgi_decoded(call, upstream):
+    url = httpx.URL(f"{upstream.url}/v1/messages")
+    request = new_request("POST", url, [("X-Name", "caf\xc3\xa9")], BODY, {})
+    call.transport.handle_request(request).read()
+    assert upstream.last.header("x-name") == "caf\xc3\xa9"
+
+
+def test_a_header_that_http_cannot_carry_is_an_error(upstream):
+    with pytest.raises(httpx.LocalProtocolError, match="Latin-1"):
+        new_request("POST", httpx.URL(upstream.url), [("X-Key", "sk-\u2026")], b"", {})
 
 
 def test_httpx_requests_are_sent_alike(call, upstream):
@@ -817,16 +830,16 @@ def test_the_default_context_verifies_against_known_authorities():
 # Around the transport
 
 
-def test_body_decodes_what_upstream_compressed_unasked(call, upstream):
+def test_what_upstream_compressed_unasked_is_decoded(call, upstream):
     upstream.script("key-a", text="The quick brown fox. " * 100, compress=True)
     response = call.open(STREAM)
-    assert b"".join(transports.body(response)) == upstream.last.sent
+    assert b"".join(decoded(response)) == upstream.last.sent
     assert response.headers["content-encoding"] == "gzip"
 
 
-def test_body_passes_ticks_of_a_compressed_stream(call, upstream):
+def test_a_compressed_stream_still_ticks(call, upstream):
     upstream.script("key-a", compress=True, split=40, delay=0.06)
-    pieces = list(transports.body(call.open(STREAM, tick=0.04)))
+    pieces = list(decoded(call.open(STREAM, tick=0.04)))
     assert b"" in pieces
     assert b"".join(pieces) == upstream.last.sent
 
