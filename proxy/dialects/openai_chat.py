@@ -147,7 +147,7 @@ class ChatReader(EventReader):
         choices = as_objects(data.get("choices"))
         for choice in choices:
             self._on_choice(choice)
-        if _is_text_only(choices) and not data.get("usage"):
+        if _is_text_only(choices):
             self._learn(raw)
 
     def _on_choice(self, choice: Json) -> None:
@@ -201,11 +201,8 @@ class ChatReader(EventReader):
 
 
 def _is_text_only(choices: list[Json]) -> bool:
-    if len(choices) != 1:
-        return False
-    choice = choices[0]
-    delta = as_object(choice.get("delta"))
-    return list(delta) == ["content"] and not choice.get("finish_reason")
+    deltas = [as_object(choice.get("delta")) for choice in choices]
+    return [list(delta) for delta in deltas] == [["content"]]
 
 
 def _calls(message: Json) -> list[_Call]:

@@ -180,7 +180,7 @@ def _read_end(turn: Turn, response: Json) -> None:
     details = as_object(response.get("incomplete_details"))
     reason = as_text(details.get("reason")) or as_text(response.get("status"))
     turn.stop_reason = reason
-    turn.usage = _usage(as_object(response.get("usage"))) or turn.usage
+    turn.usage = _usage(as_object(response.get("usage")))
 
 
 def _read_items(turn: Turn, items: list[Json]) -> None:

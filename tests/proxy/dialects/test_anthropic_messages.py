@@ -256,6 +256,12 @@ def test_message_delta_that_repeats_input_and_cache_wins():
     assert read(stream)[0].usage == expected
 
 
+def test_stop_reason_is_the_last_one_given():
+    stream = event("message_delta", delta={"stop_reason": "tool_use"})
+    stream += event("message_delta", delta={"stop_reason": None})
+    assert read(stream)[0].stop_reason == "tool_use"
+
+
 def test_stream_without_usage_has_none():
     stream = event("message_start", message={"id": "m"}) + event("message_stop")
     turn, complete = read(stream)

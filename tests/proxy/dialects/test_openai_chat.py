@@ -293,14 +293,11 @@ def test_text_beside_a_tool_call_hides_nothing():
     assert read(stream + chunk({}, "stop"))[0].tool_calls[0].arguments == "aaa"
 
 
-def test_usage_that_goes_back_to_what_it_was_is_read():
-    def with_usage(count: int) -> bytes:
-        choice = {"index": 0, "delta": {"content": "x"}, "finish_reason": None}
-        data = {"choices": [choice], "usage": {"completion_tokens": count}}
-        return b"data: " + json.dumps(data).encode() + b"\n\n"
-
-    stream = b"".join(with_usage(count) for count in (1, 2, 1))
-    assert read(stream)[0].usage == usage(0, 1)
+def test_tool_call_of_another_choice_in_the_chunk_hides_nothing():
+    text = {"index": 0, "delta": {"content": "x"}, "finish_reason": None}
+    other = {"index": 1, "delta": call(0, "a", "i", "f"), "finish_reason": None}
+    both = b"data: " + json.dumps({"choices": [text, other]}).encode() + b"\n\n"
+    assert read(both * 3 + b"data: [DONE]\n\n")[0].tool_calls[0].arguments == "aaa"
 
 
 def test_text_of_every_choice_is_told_apart():

@@ -178,6 +178,11 @@ def test_failed_blocking_response_is_an_error():
     assert (turn.error.error_type, turn.error.message) == ERRORS["failed"]
 
 
+def test_failed_response_that_does_not_say_why_is_an_error():
+    turn = RESPONSES.read_answer(b'{"id":"r","status":"failed","error":null}')
+    assert (turn.error.error_type, turn.error.message) == ("unknown", "failed")
+
+
 def test_stream_cut_mid_answer_is_truncated_and_keeps_finished_items():
     stream = load("openai_responses", "parallel_tools", "stream.sse")
     turn, complete = read(stream[: stream.rindex(b"event: response.output_item.done")])
