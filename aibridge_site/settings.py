@@ -7,13 +7,19 @@ start with a message that names the setting. docs/settings.md lists them all.
 from __future__ import annotations
 
 import os
+import re
 import secrets
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import environ
 from cryptography.fernet import Fernet
 from django.core.exceptions import ImproperlyConfigured
+from environ.fileaware_mapping import FileAwareMapping
 
 from aibridge_site import theme
 from aibridge_site.logging import configuration
@@ -21,13 +27,13 @@ from aibridge_site.rest import REST_FRAMEWORK, SPECTACULAR_SETTINGS  # noqa: F40
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
-env = environ.FileAwareEnv()
+_environment = FileAwareMapping()
 
 
 def _value(name: str, cast: type, default: Any) -> Any:
     """Return the setting; raises ImproperlyConfigured naming it when it is wrong."""
     try:
-        return env.get_value(name, cast=cast, default=default)
+        return cast(_environment.get(name, default).strip())
     except (ValueError, OSError) as error:
         raise ImproperlyConfigured(f"{name}: {error}") from None
 
@@ -67,25 +73,31 @@ def env_list(name: str, *, default: str = "") -> list[str]:
     ]
 
 
-def _kept_secret(name: str, file: str, generate: Any) -> str:
+def _kept_secret(name: str, file: str, generate: Callable[[], str]) -> str:
     """Return the setting, or what was generated once and is kept in a file."""
     if value := _value(name, str, ""):
         return value
     path = AIBRIDGE_DATA_DIR / file
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with os.fdopen(
-            os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w"
-        ) as new:
-            new.write(generate())
-    except FileExistsError:
-        pass
+        if not path.exists():
+            _write_once(path, generate())
+        return path.read_text().strip()
     except OSError as error:
         raise ImproperlyConfigured(
             f"{name} is not set and AIBRIDGE_DATA_DIR={str(path.parent)!r} "
             f"cannot hold a generated one: {error.strerror}"
         ) from None
-    return path.read_text().strip()
+
+
+def _write_once(path: Path, text: str) -> None:
+    """Write a private file as a whole, unless another process was faster."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent)
+    with os.fdopen(handle, "w") as file:
+        file.write(text)
+    with suppress(FileExistsError):
+        os.link(temporary, path)
+    os.unlink(temporary)
 
 
 # Where things are
@@ -94,9 +106,15 @@ AIBRIDGE_DATA_DIR = Path(
 ).resolve()
 AIBRIDGE_HOST = _value("AIBRIDGE_HOST", str, "127.0.0.1")
 AIBRIDGE_PORT = env_int("AIBRIDGE_PORT", default=8000, least=1, most=65535)
+# Every address of this machine includes the one that is shown to people.
+_shown_host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(AIBRIDGE_HOST, AIBRIDGE_HOST)
 AIBRIDGE_PUBLIC_URL = _value(
-    "AIBRIDGE_PUBLIC_URL", str, f"http://{AIBRIDGE_HOST}:{AIBRIDGE_PORT}"
+    "AIBRIDGE_PUBLIC_URL", str, f"http://{_shown_host}:{AIBRIDGE_PORT}"
 ).rstrip("/")
+if not re.fullmatch(r"https?://[^/?#\s]+", AIBRIDGE_PUBLIC_URL):
+    raise ImproperlyConfigured(
+        f"AIBRIDGE_PUBLIC_URL={AIBRIDGE_PUBLIC_URL!r}: use http(s)://host or host:port"
+    )
 
 # The server (gunicorn.conf.py)
 AIBRIDGE_WORKERS = env_int("AIBRIDGE_WORKERS", default=2, least=1)
@@ -115,8 +133,18 @@ AIBRIDGE_ENCRYPTION_KEYS = [
     ).split(",")
     if key.strip()
 ]
-ALLOWED_HOSTS = env_list("ALLOWED_HOSTS", default="localhost,127.0.0.1,[::1]")
-CSRF_TRUSTED_ORIGINS = env_list("CSRF_TRUSTED_ORIGINS")
+for _key in AIBRIDGE_ENCRYPTION_KEYS:
+    try:
+        Fernet(_key)
+    except ValueError:
+        raise ImproperlyConfigured(
+            "AIBRIDGE_ENCRYPTION_KEYS holds a value that is not a Fernet key"
+        ) from None
+ALLOWED_HOSTS = env_list(
+    "ALLOWED_HOSTS",
+    default=f"localhost,127.0.0.1,[::1],{urlsplit(AIBRIDGE_PUBLIC_URL).hostname}",
+)
+CSRF_TRUSTED_ORIGINS = env_list("CSRF_TRUSTED_ORIGINS", default=AIBRIDGE_PUBLIC_URL)
 AIBRIDGE_HTTPS = env_bool(
     "AIBRIDGE_HTTPS", default=AIBRIDGE_PUBLIC_URL.startswith("https://")
 )
@@ -235,7 +263,13 @@ def _database() -> dict[str, Any]:
     url = _value("DATABASE_URL", str, "")
     if not url:
         url = f"sqlite:///{AIBRIDGE_DATA_DIR / 'aibridge.sqlite3'}"
-    config = environ.Env.db_url_config(url)
+    known = url.startswith(("postgres://", "postgresql://", "sqlite:///"))
+    try:
+        config = environ.Env.db_url_config(url) if known else {}
+    except ValueError as error:
+        raise ImproperlyConfigured(f"DATABASE_URL: {error}") from None
+    if config.get("NAME") == ":memory:":
+        raise ImproperlyConfigured("DATABASE_URL: SQLite needs a file: sqlite:///file")
     if config.get("ENGINE") == "django.db.backends.sqlite3":
         return config | {
             "OPTIONS": {
