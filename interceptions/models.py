@@ -134,7 +134,11 @@ class Interception(models.Model):
                 condition=Q(error_type__isnull=False),
             ),
             models.Index(
-                "initiator", "session_id", "id", name="interception_session"
+                "session_id",
+                "initiator",
+                "thread_id",
+                "id",
+                name="interception_session",
             ),
             models.Index("thread_id", "id", name="interception_thread"),
             models.Index(

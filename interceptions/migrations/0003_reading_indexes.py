@@ -1,0 +1,56 @@
+"""Indexes that lists and filters read; the text index exists on PostgreSQL only."""
+
+import django.db.models
+from django.db import migrations, models
+
+from interceptions.fulltext import VECTOR
+from interceptions.moments import MISPLACED
+
+_POSTGRESQL = {
+    "prompt_words": (
+        "CREATE INDEX prompt_words ON interceptions_userprompt USING gin ("
+        + VECTOR % {"expressions": "prompt"}
+        # A small pending list keeps the one insert that empties it short.
+        + ") WITH (fastupdate = on, gin_pending_list_limit = 512)"
+    ),
+    "interception_misplaced": (
+        "CREATE INDEX interception_misplaced ON interceptions_interception (started_at)"
+        f" WHERE {MISPLACED}"
+    ),
+    "session_names": (
+        "CREATE INDEX session_names ON interceptions_session USING gin ("
+        "provider_names jsonb_path_ops, model_names jsonb_path_ops)"
+        " WITH (fastupdate = on, gin_pending_list_limit = 512)"
+    ),
+}
+
+
+def create(apps, schema_editor):
+    if schema_editor.connection.vendor == "postgresql":
+        for statement in _POSTGRESQL.values():
+            schema_editor.execute(statement, params=None)
+
+
+def drop(apps, schema_editor):
+    if schema_editor.connection.vendor == "postgresql":
+        for name in _POSTGRESQL:
+            schema_editor.execute(f"DROP INDEX IF EXISTS {name}", params=None)
+
+
+class Migration(migrations.Migration):
+    dependencies = [("interceptions", "0002_roles")]
+
+    operations = [
+        migrations.RemoveIndex("interception", "interception_session"),
+        migrations.AddIndex(
+            "interception",
+            models.Index(
+                "session_id",
+                "initiator",
+                "thread_id",
+                "id",
+                name="interception_session",
+            ),
+        ),
+        migrations.RunPython(create, drop),
+    ]
