@@ -74,8 +74,8 @@ def forbidden_address(
     Link-local (cloud metadata) addresses never may. Private ones may when
     ``AIBRIDGE_ALLOW_PRIVATE_UPSTREAMS`` says so, loopback also in DEBUG.
     """
-    mapped = getattr(address, "ipv4_mapped", None)
-    address = mapped or address
+    if isinstance(address, ipaddress.IPv6Address):
+        address = _embedded(address) or address
     if address.is_link_local or address.is_multicast or address.is_unspecified:
         return "The base URL points at a link-local or metadata address."
     if settings.AIBRIDGE_ALLOW_PRIVATE_UPSTREAMS:
@@ -94,3 +94,13 @@ def refuse_forbidden_ip(ip: str) -> None:
     """Raise ValueError when a resolved address may not be called."""
     if (reason := forbidden_address(ipaddress.ip_address(ip))) is not None:
         raise ValueError(reason)
+
+
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+
+
+def _embedded(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+    """Return the IPv4 address that an IPv6 one is a way to, or None."""
+    if address in _NAT64:
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.ipv4_mapped or address.sixtofour
