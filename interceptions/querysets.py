@@ -2,43 +2,72 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
+from django.conf import settings
 from django.db import models
+from django.db.models import Q
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 
+    from providers.models import AiProvider
 
-class InterceptionQuerySet(models.QuerySet):
-    """Interceptions as their readers ask for them."""
+_READ_ALL = "interceptions.view_interception"
 
-    def for_initiator(
-        self, user: AbstractBaseUser | AnonymousUser
-    ) -> InterceptionQuerySet:
+
+class _InitiatedQuerySet(models.QuerySet):
+    """Rows that somebody initiated."""
+
+    def for_initiator(self, user: AbstractBaseUser | AnonymousUser) -> Self:
         """Return only what this user asked for."""
         return self.filter(initiator_id=user.pk)
 
-    def visible_to(self, user: AbstractBaseUser | AnonymousUser) -> InterceptionQuerySet:
+    def visible_to(self, user: AbstractBaseUser | AnonymousUser) -> Self:
         """Return what this user may read: everything, the own rows, or nothing."""
-        from interceptions.permissions import may_read_all, may_read_own
-
-        if may_read_all(user):
+        if not user.is_active:
+            return self.none()
+        if user.has_perm(_READ_ALL):  # type: ignore[union-attr]
             return self.all()
-        return self.for_initiator(user) if may_read_own(user) else self.none()
+        if settings.AIBRIDGE_MEMBERS_READ_OWN:
+            return self.for_initiator(user)
+        return self.none()
 
 
-class SessionQuerySet(models.QuerySet):
+class InterceptionQuerySet(_InitiatedQuerySet):
+    """Interceptions as their readers ask for them."""
+
+    def for_provider(self, provider: AiProvider) -> InterceptionQuerySet:
+        """Return the interceptions of a provider, live or deleted.
+
+        Rows that name no provider row (from before there was one, or after it was
+        deleted for good) count by the name they kept, and those without a name by
+        their kind, but only where exactly one provider can be meant.
+        """
+        own = Q(provider=provider)
+        by_name = Q(provider=None, provider_name=provider.name)
+        by_kind = Q(provider=None, provider_name="", provider_kind=provider.kind)
+        if not self.model._base_manager.filter(by_name | by_kind).exists():
+            # Without the alternatives, an index gives the rows in their order.
+            return self.filter(own)
+        if _is_meant_alone(provider, name=provider.name):
+            own |= by_name
+        if _is_meant_alone(provider, kind=provider.kind):
+            own |= by_kind
+        return self.filter(own)
+
+    def unattributed(self) -> InterceptionQuerySet:
+        """Return the interceptions that name no provider row."""
+        return self.filter(provider=None)
+
+
+class SessionQuerySet(_InitiatedQuerySet):
     """Sessions as their readers ask for them."""
 
-    def for_initiator(self, user: AbstractBaseUser | AnonymousUser) -> SessionQuerySet:
-        """Return only this user's sessions."""
-        return self.filter(initiator_id=user.pk)
 
-    def visible_to(self, user: AbstractBaseUser | AnonymousUser) -> SessionQuerySet:
-        """Return what this user may read: everything, the own rows, or nothing."""
-        from interceptions.permissions import may_read_all, may_read_own
-
-        if may_read_all(user):
-            return self.all()
-        return self.for_initiator(user) if may_read_own(user) else self.none()
+def _is_meant_alone(provider: AiProvider, **description: str) -> bool:
+    """Whether this is the only provider described so; live ones before deleted ones."""
+    described = type(provider)._base_manager.filter(**description)
+    live = list(described.filter(deleted_at=None).values_list("pk", flat=True)[:2])
+    found = live or list(described.values_list("pk", flat=True)[:2])
+    return found == [provider.pk]
