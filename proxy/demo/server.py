@@ -140,7 +140,10 @@ def _api(path: str) -> str | None:
 
 
 def _read_json(environ: Json) -> Json:
-    body = environ["wsgi.input"].read(BODY_LIMIT + 1)
+    try:
+        body = environ["wsgi.input"].read(BODY_LIMIT + 1)
+    except OSError as error:
+        raise Refusal(400, "The body ended early.") from error
     if len(body) > BODY_LIMIT:
         raise Refusal(413, "The request is too large.")
     try:
