@@ -54,7 +54,6 @@ def live_database(
     original = connection.settings_dict["NAME"]
     with django_db_blocker.unblock():
         if not sqlite:
-            connection.ensure_connection()
             with connection._nodb_cursor() as cursor:
                 cursor.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
                 cursor.execute(f'CREATE DATABASE "{name}"')
