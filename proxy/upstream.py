@@ -7,9 +7,11 @@ Knows HTTP/1.1 and time; does not know keys, dialects or the client.
 2. A body that is cut always raises. Only a response without a length, on a
    connection that ends properly, may end with the connection.
 3. Nothing is sent twice, with the one exception that browsers make as well: when a
-   kept connection is closed by upstream before any byte of an answer arrived (the
-   keep-alive race of RFC 9112 section 9.3.1), the request is sent once more on a
-   fresh connection. Silence is no such end, and a fresh connection gets no second.
+   kept connection turns out to be closed by upstream (the keep-alive race of RFC 9112
+   section 9.3.1), the request is sent once more on a fresh one. That is so when the
+   connection ends before any byte of an answer and within RACE_SECONDS, since a later
+   end may mean that upstream died of the request. Silence is no such end, and a fresh
+   connection gets no second.
 4. A connection serves one exchange at a time. It is kept only after a complete
    response, without surplus bytes, that both sides want it to survive.
 """
@@ -17,6 +19,7 @@ Knows HTTP/1.1 and time; does not know keys, dialects or the client.
 from __future__ import annotations
 
 import math
+import ssl
 import time
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -29,6 +32,7 @@ from proxy.connections import Aborted, Connection, ConnectionPool
 from proxy.dialling import Dialler, Origin, ResolveGuard, Resolver
 from proxy.http1 import END_OF_HEAD, METHODS_WITH_BODY, ResponseParser, render
 
+RACE_SECONDS = 2.0
 HEAD_LIMIT = 64 * 1024
 SENT_TOGETHER = 64 * 1024
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -59,7 +63,7 @@ class GeventTransport(httpx.BaseTransport):
         self,
         *,
         resolve_guard: ResolveGuard | None = None,
-        ssl_context: Any = None,
+        ssl_context: ssl.SSLContext | None = None,
         idle_limit: int = 32,
         idle_expiry: float = 30.0,
     ) -> None:
@@ -143,9 +147,12 @@ class _Exchange:
         on_socket = self._request.extensions.get("on_socket")
         if on_socket is not None:
             on_socket(self.abort)
+        started = time.monotonic()
         try:
             self._send_and_read_head(connection, head, body)
         except (httpx.WriteError, httpx.ReadError, httpx.RemoteProtocolError):
+            if time.monotonic() - started > RACE_SECONDS:
+                raise
             if not connection.reused or self._answered or self._aborted:
                 raise
             self.close()
@@ -153,13 +160,17 @@ class _Exchange:
         return True
 
     def _dial(self, origin: Origin) -> Connection:
-        left = self._deadline - time.monotonic()
+        left = self._left()
         connect = _seconds(self._limits.get("connect"))
         tls = _seconds(self._limits.get("tls", self._limits.get("connect")))
         sock = self._transport.dialler.dial(
             origin, connect=min(connect, left), tls=min(tls, left)
         )
         return Connection(sock, origin)
+
+    def _left(self) -> float:
+        """Return the seconds of the total time that are left, at least a moment."""
+        return max(0.001, self._deadline - time.monotonic())
 
     def _send_and_read_head(
         self, connection: Connection, head: bytes, body: bytes
@@ -175,9 +186,7 @@ class _Exchange:
 
     def _send(self, connection: Connection, head: bytes, body: bytes) -> OSError | None:
         """Send the request; return what went wrong, since there may be an answer."""
-        stall = min(
-            _seconds(self._limits.get("write")), self._deadline - time.monotonic()
-        )
+        stall = min(_seconds(self._limits.get("write")), self._left())
         try:
             if len(body) <= SENT_TOGETHER:
                 connection.send(head + body, stall=stall)

@@ -377,6 +377,11 @@ def test_the_total_time_covers_the_wait_for_the_head(call, upstream):
         call(read=None, total=0.1)
 
 
+def test_a_total_time_that_is_over_at_once_is_a_timeout(call, upstream):
+    with pytest.raises(httpx.TimeoutException):
+        call(b"x" * 20_000_000, total=-1.0)
+
+
 def test_an_upstream_that_does_not_read_is_a_write_timeout(transport):
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         request = httpx.Request(
@@ -514,6 +519,15 @@ def test_a_kept_connection_that_began_to_answer_is_not_replaced(call, upstream):
     call()
     upstream.script("key-a", raw=b"HTTP/1.1 2")
     with pytest.raises(httpx.RemoteProtocolError):
+        call()
+    assert len(upstream.requests) == 2
+
+
+def test_a_late_end_of_a_kept_connection_is_no_race(call, upstream, monkeypatch):
+    monkeypatch.setattr(transports, "RACE_SECONDS", 0.05)
+    call()
+    upstream.script("key-a", raw=b"", wait=0.1)
+    with pytest.raises(httpx.RemoteProtocolError, match="before the response's head"):
         call()
     assert len(upstream.requests) == 2
 
