@@ -15,13 +15,12 @@ from uuid import UUID
 
 from django.conf import settings
 
-from interceptions import recording_process
+from interceptions import recording_process, worker
 from interceptions.choices import AttemptOutcome, CredentialKind, ErrorType
 from interceptions.committer import DatabaseAway
 from interceptions.errors import stored_message, whole_error
 from interceptions.models import (
     Attempt,
-    Interception,
     ModelThought,
     TokenUsage,
     ToolUsage,
@@ -30,10 +29,10 @@ from interceptions.models import (
 from interceptions.records import (
     LAST_PROMPT,
     SUMS,
-    SWEPT,
     Record,
     Row,
     clean,
+    ended,
     fitted,
     fitted_start,
 )
@@ -43,8 +42,8 @@ from providers.ids import new_id
 
 logger = logging.getLogger(__name__)
 
-begin_worker = recording_process.begin_worker
-end_worker = recording_process.end_worker
+begin_worker = worker.begin
+end_worker = worker.end
 
 _MOST_TOKENS = 10**12
 _MOST_MILLISECONDS = 2**31 - 1
@@ -151,8 +150,12 @@ def _commit_start(record: Record) -> None:
 
 def _disown(record: Record) -> None:
     """End an interception that may or may not have been stored."""
-    error = (ErrorType.SERVER_ERROR.value, _NOT_CONFIRMED)
-    ending = Record(record.interception, end=ended(record.interception, error=error))
+    end = ended(
+        record.interception,
+        error_type=ErrorType.SERVER_ERROR.value,
+        error_message=_NOT_CONFIRMED,
+    )
+    ending = Record(record.interception, end=end)
     recording_process.current().keep([ending])
 
 
@@ -312,9 +315,11 @@ class Recording:
         credential_hint: str | None,
     ) -> None:
         is_pooled = self._credential_kind == CredentialKind.CENTRALIZED
+        error_type, message = whole_error(error, registry.known_secrets())
         end = ended(
             self.id,
-            error=error,
+            error_type=error_type,
+            error_message=message,
             first_byte_at=self._first_byte_at,
             cancelled=cancelled,
             status_code=status_code,
@@ -383,35 +388,6 @@ class _Call:
     arguments: str
     kind: str
     item_id: str
-
-
-def ended(
-    interception: UUID,
-    *,
-    error: tuple[str, str] | None = None,
-    is_swept: bool = False,
-    at: datetime | None = None,
-    **facts: Any,
-) -> Row:
-    """Return an interception's end; columns that are not given stay empty or zero."""
-    error_type, message = whole_error(error, registry.known_secrets())
-    row: Row = {
-        "id": interception,
-        "first_byte_at": None,
-        "ended_at": at or _now(),
-        "cancelled": False,
-        "error_type": error_type,
-        "error_message": message,
-        "status_code": None,
-        "response_id": "",
-        "stop_reason": "",
-        "turns": 0,
-        "tool_calls": 0,
-        "credential_hint": None,
-        SWEPT: is_swept,
-        **dict.fromkeys(SUMS, 0),
-    }
-    return fitted(Interception, row | facts)
 
 
 def _start_record(interception: UUID, facts: Start) -> Record:

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from django.conf import settings
 
-from interceptions.committer import Committer
+from interceptions.committer import Committer, DatabaseAway
 from interceptions.journal import Journal, bury
 from interceptions.link import CallersLink, writers_link
 from interceptions.records import Record
@@ -22,6 +22,8 @@ from interceptions.writer import Direct, QueueFull, Sink, Writer
 from providers.ids import new_id
 
 logger = logging.getLogger(__name__)
+
+_STORE_SECONDS = 30.0
 
 
 def journal_directory() -> Path:
@@ -53,6 +55,23 @@ class RecordingProcess:
         self.sink.withdraw(ticket)
         self.keep([record])
 
+    def store(self, records: list[Record]) -> None:
+        """Return once the records are stored; nothing of them is journaled.
+
+        Raises DatabaseAway. A record that cannot be stored at all is buried.
+        """
+        tickets = [
+            self.sink.submit(record, _STORE_SECONDS, journals=False)
+            for record in records
+        ]
+        for ticket in tickets:
+            if not ticket.wait(_STORE_SECONDS):
+                raise DatabaseAway("not stored in time")
+            if isinstance(ticket.error, DatabaseAway):
+                raise ticket.error
+            if ticket.error is not None:
+                _bury(ticket.record, str(ticket.error))
+
     def keep(self, records: list[Record]) -> None:
         """Journal the records; raises OSError."""
         self.journal.append(records)
@@ -66,8 +85,8 @@ def current() -> RecordingProcess:
     return _current
 
 
-def begin_worker() -> None:
-    """Make this process a worker: from now on its writer stores what is recorded."""
+def begin_worker() -> RecordingProcess:
+    """Give this process a writer, which stores what is recorded from now on."""
     global _current
     worker = new_id()
     journal = Journal(journal_directory(), worker)
@@ -75,10 +94,11 @@ def begin_worker() -> None:
     writer = Writer(_open_committer, journal, settings.AIBRIDGE_WRITER_QUEUE)
     writer.start()
     _current = RecordingProcess(worker, writer, journal)
+    return _current
 
 
 def end_worker() -> None:
-    """Store or journal what is still in memory, and stop being a worker."""
+    """Store or journal what is still in memory, and go on without a writer."""
     global _current
     process, _current = _current, None
     if process is None or not isinstance(process.sink, Writer):

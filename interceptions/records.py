@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 from uuid import UUID
@@ -188,6 +189,33 @@ def fitted_start(row: Row) -> Row:
     """Like ``fitted``, for a start."""
     row["metadata"] = clean(row["metadata"])
     return fitted(Interception, row)
+
+
+def ended(
+    interception: UUID,
+    *,
+    is_swept: bool = False,
+    ended_at: datetime | None = None,
+    **facts: Any,
+) -> Row:
+    """Return an interception's end; what is not given stays empty or zero."""
+    row: Row = {
+        "id": interception,
+        "first_byte_at": None,
+        "ended_at": ended_at or datetime.now(UTC),
+        "cancelled": False,
+        "error_type": None,
+        "error_message": None,
+        "status_code": None,
+        "response_id": "",
+        "stop_reason": "",
+        "turns": 0,
+        "tool_calls": 0,
+        "credential_hint": None,
+        SWEPT: is_swept,
+        **dict.fromkeys(SUMS, 0),
+    }
+    return fitted(Interception, row | facts)
 
 
 def clean_text(value: str) -> str:

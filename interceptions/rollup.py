@@ -6,66 +6,92 @@ or were ended twice.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Count, F, Max, Min, Q, QuerySet, Sum
+from django.db.models import Count, Max, Min, Q, QuerySet, Sum
 from django.db.models.functions import Coalesce
 
 from interceptions.models import Interception, Session
 from interceptions.records import SUMS
 
+_AT_ONCE = 400
 _FIGURES: dict[str, Any] = {
     "interceptions": Count("pk"),
-    "threads": Count("pk", filter=Q(thread_id=F("pk"))),
+    "threads": Count("thread_id", distinct=True),
     "failures": Count("pk", filter=Q(error_type__isnull=False)),
-    "tool_calls": Coalesce(Sum("tool_calls"), 0),
-    **{name: Coalesce(Sum(name), 0) for name in SUMS},
-    "first_started_at": Min("started_at"),
-    "last_started_at": Max("started_at"),
-    "last_ended_at": Max("ended_at"),
+    "calls": Coalesce(Sum("tool_calls"), 0),
+    **{f"sum_{name}": Coalesce(Sum(name), 0) for name in SUMS},
+    "first_start": Min("started_at"),
+    "last_start": Max("started_at"),
+    "last_end": Max("ended_at"),
 }
 
 
 def recompute(keys: Iterable[tuple[int, str]]) -> int:
-    """Count sessions, given by initiator and session id, anew; return how many.
+    """Count sessions, given by initiator and session id, anew.
 
-    A session without interceptions is deleted.
+    A session without interceptions is deleted; returns how many were. Each initiator's
+    sessions are done in transactions of their own.
     """
-    wanted = sorted(set(keys))
-    for initiator_id, session_id in wanted:
-        with transaction.atomic():
-            _recompute(initiator_id, session_id)
-    return len(wanted)
+    wanted: defaultdict[int, set[str]] = defaultdict(set)
+    for initiator, session_id in keys:
+        wanted[initiator].add(session_id)
+    deleted = 0
+    for initiator in sorted(wanted):
+        for ids in _parts(sorted(wanted[initiator])):
+            deleted += _recompute(initiator, ids)
+    return deleted
 
 
-def _recompute(initiator_id: int, session_id: str) -> None:
-    # Whoever adds to this session waits for the lock, or is seen by what follows.
-    locked = Session.objects.select_for_update().filter(
-        initiator_id=initiator_id, session_id=session_id
+def _parts(ids: list[str]) -> Iterator[list[str]]:
+    for start in range(0, len(ids), _AT_ONCE):
+        yield ids[start : start + _AT_ONCE]
+
+
+def _recompute(initiator: int, ids: list[str]) -> int:
+    with transaction.atomic():
+        # Whoever adds to these sessions waits for the locks, or is seen below.
+        locked = Session.objects.select_for_update().order_by("session_id")
+        sessions = list(locked.filter(initiator=initiator, session_id__in=ids))
+        rows = Interception.objects.filter(
+            initiator=initiator, session_id__in=[s.session_id for s in sessions]
+        ).order_by()
+        figures = {
+            row.pop("session_id"): row
+            for row in rows.values("session_id").annotate(**_FIGURES)
+        }
+        names = {column: _names(rows, column) for column in ("provider_name", "model")}
+        empty = [s.pk for s in sessions if s.session_id not in figures]
+        for session in sessions:
+            if (found := figures.get(session.session_id)) is not None:
+                session.provider_names = names["provider_name"][session.session_id]
+                session.model_names = names["model"][session.session_id]
+                _take(session, found)
+        Session.objects.filter(pk__in=empty).delete()
+    return len(empty)
+
+
+def _take(session: Session, figures: dict[str, Any]) -> None:
+    for name in ("interceptions", "threads", "failures"):
+        setattr(session, name, figures[name])
+    for name in SUMS:
+        setattr(session, name, figures[f"sum_{name}"])
+    session.tool_calls = figures["calls"]
+    session.started_at = figures["first_start"]
+    session.ended_at = figures["last_end"]
+    session.last_active_at = max(
+        filter(None, (figures["last_start"], figures["last_end"]))
     )
-    session = locked.first()
-    if session is None:
-        return
-    rows = Interception.objects.filter(
-        initiator_id=initiator_id, session_id=session_id
-    ).order_by()
-    figures = rows.aggregate(**_FIGURES)
-    if not figures["interceptions"]:
-        session.delete()
-        return
-    session.started_at = figures.pop("first_started_at")
-    session.ended_at = figures.pop("last_ended_at")
-    last = [session.ended_at, figures.pop("last_started_at")]
-    session.last_active_at = max(filter(None, last))
-    for name, figure in figures.items():
-        setattr(session, name, figure)
-    session.provider_names = _names(rows, "provider_name")
-    session.model_names = _names(rows, "model")
     session.save()
 
 
-def _names(rows: QuerySet, column: str) -> list[str]:
-    found = rows.exclude(**{column: ""}).values_list(column, flat=True).distinct()
-    return sorted(found)
+def _names(rows: QuerySet, column: str) -> defaultdict[str, list[str]]:
+    """Return the sorted names of each session."""
+    names: defaultdict[str, list[str]] = defaultdict(list)
+    found = rows.exclude(**{column: ""}).values_list("session_id", column).distinct()
+    for session_id, name in sorted(found):
+        names[session_id].append(name)
+    return names

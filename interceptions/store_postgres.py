@@ -105,10 +105,11 @@ def _starts_part() -> str:
 starts AS MATERIALIZED (
   SELECT r.*, parent.id AS thread_parent_id,
     COALESCE(parent.thread_id, r.id) AS thread_id,
-    COALESCE(r.client_session_id, parent.thread_id::text, r.id::text) AS session_id
+    COALESCE(r.client_session_id, parent.thread_id::text, r.id::text) AS session_id,
+    parent.session_id AS parent_session_id
   FROM jsonb_to_recordset(%s::jsonb) AS r({definition})
   LEFT JOIN LATERAL (
-    SELECT i.id, i.thread_id FROM {_TOOLS} t
+    SELECT i.id, i.thread_id, i.session_id FROM {_TOOLS} t
     JOIN {_INTERCEPTIONS} i ON i.id = t.interception_id
     WHERE t.tool_call_id = r.correlating_tool_call_id AND NOT (t.tool_call_id = '')
       AND i.initiator_id = r.initiator_id
@@ -154,8 +155,15 @@ _COUNTS = ("threads", "interceptions", "failures", "tool_calls", *SUMS)
 _STARTED = f"""
   SELECT id, initiator_id, session_id, client, user_agent, provider_name, model,
     started_at, NULL::timestamptz AS ended_at, last_prompt,
-    (thread_id = id)::int AS threads, 1 AS interceptions, 0 AS failures,
-    0 AS tool_calls, {", ".join(f"0::bigint AS {name}" for name in SUMS)}
+    CASE WHEN thread_id = id THEN 1 WHEN parent_session_id = session_id THEN 0
+      ELSE (NOT EXISTS (
+        SELECT 1 FROM {_INTERCEPTIONS} other
+        WHERE other.initiator_id = starts.initiator_id
+          AND other.session_id = starts.session_id
+          AND other.thread_id = starts.thread_id))::int
+      END AS threads,
+    1 AS interceptions, 0 AS failures, 0 AS tool_calls,
+    {", ".join(f"0::bigint AS {name}" for name in SUMS)}
   FROM starts WHERE id IN (SELECT id FROM started)"""
 _ENDED = f"""
   SELECT id, initiator_id, session_id, client, user_agent, provider_name, model,

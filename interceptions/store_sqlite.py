@@ -72,12 +72,13 @@ def _insert_starts(connection: BaseDatabaseWrapper, starts: list[Row]) -> list[_
     fresh = [dict(row) for row in starts if _uuid(row["id"]) not in existing]
     for row in fresh:
         row.update(_INITIAL, **_lineage(connection, row))
+    changes = [_start_change(connection, row) for row in fresh]
     names = (*START, *_INITIAL, "thread_parent_id", "thread_id", "session_id")
     _insert(connection, Interception, fresh, names)
-    return [_start_change(row) for row in fresh]
+    return changes
 
 
-def _start_change(row: Row) -> _Change:
+def _start_change(connection: BaseDatabaseWrapper, row: Row) -> _Change:
     change = _Change(
         id=_uuid(row["id"]),
         started_at=_moment(row["started_at"]),
@@ -85,8 +86,17 @@ def _start_change(row: Row) -> _Change:
         **{name: row[name] for name in _SESSION_FACTS},
     )
     change.counts["interceptions"] = 1
-    change.counts["threads"] = int(_uuid(row["thread_id"]) == change.id)
+    change.counts["threads"] = int(_is_new_thread(connection, row))
     return change
+
+
+def _is_new_thread(connection: BaseDatabaseWrapper, row: Row) -> bool:
+    """Whether the session of a row that is not stored yet lacks its thread."""
+    query = f"""
+      SELECT 1 FROM {Interception._meta.db_table}
+      WHERE initiator_id = %s AND session_id = %s AND thread_id = %s LIMIT 1"""
+    given = [row["initiator_id"], row["session_id"], _uuid(row["thread_id"]).hex]
+    return not _select(connection, query, given)
 
 
 _SESSION_FACTS = (
