@@ -22,7 +22,10 @@ DELTA = (
     b'event: content_block_delta\ndata: {"type":"content_block_delta","index":0,'
     b'"delta":{"type":"text_delta","text":"h\xc3\xa9"}}\n\n'
 )
-END = b'event: message_delta\ndata: {"type":"message_delta","delta":{},"usage":{"output_tokens":5}}\n\n'
+END = (
+    b'event: message_delta\ndata: {"type":"message_delta","delta":{},'
+    b'"usage":{"output_tokens":5}}\n\n'
+)
 STOP = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
 STREAM = START + DELTA + END + STOP
 
@@ -134,7 +137,10 @@ def test_failure_after_the_terminal_event_is_not_the_clients_concern():
 
 
 def test_upstreams_own_error_event_is_passed_on_and_ends_the_stream():
-    event = b'event: error\ndata: {"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}\n\n'
+    event = (
+        b'event: error\ndata: {"type":"error","error":'
+        b'{"type":"overloaded_error","message":"Overloaded"}}\n\n'
+    )
     journey = Journey(START + event)
     assert journey.run() == START + event
     assert journey.reader.turn.error.error_type == "overloaded"
