@@ -26,8 +26,12 @@ class Interception(models.Model):
     """One bridged client request, from its first byte to its last."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    # Indexes below begin with these columns, so they need none of their own.
     initiator = models.ForeignKey(
-        settings.AUTH_USER_MODEL, models.PROTECT, related_name="interceptions"
+        settings.AUTH_USER_MODEL,
+        models.PROTECT,
+        related_name="interceptions",
+        db_index=False,
     )
     token = models.ForeignKey(
         "proxy.GatewayToken",
@@ -43,6 +47,7 @@ class Interception(models.Model):
         null=True,
         blank=True,
         related_name="interceptions",
+        db_index=False,
     )
     # Snapshots outlive the provider row, so that old interceptions can be found.
     provider_name = models.CharField(max_length=100, blank=True)
@@ -172,7 +177,12 @@ class Attempt(models.Model):
     turn = models.PositiveIntegerField(default=0)
     position = models.PositiveIntegerField(help_text="Order within the interception.")
     key = models.ForeignKey(
-        "providers.ApiKey", models.SET_NULL, null=True, blank=True, related_name="attempts"
+        "providers.ApiKey",
+        models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="attempts",
+        db_index=False,
     )
     key_hint = models.CharField(max_length=15, blank=True)
     status = models.PositiveSmallIntegerField(null=True, blank=True)
@@ -305,7 +315,10 @@ class Session(models.Model):
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     initiator = models.ForeignKey(
-        settings.AUTH_USER_MODEL, models.PROTECT, related_name="ai_sessions"
+        settings.AUTH_USER_MODEL,
+        models.PROTECT,
+        related_name="ai_sessions",
+        db_index=False,
     )
     session_id = models.CharField(max_length=256)
     client = models.CharField(max_length=64, default="Unknown")
