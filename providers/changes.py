@@ -32,7 +32,7 @@ Callback = Callable[[], None]
 
 _LONGEST_BACKOFF = 1.0
 _LONGEST_WAIT = 0.5
-_LONGEST_REST = 0.3
+_LONGEST_REST = 0.2
 
 
 class _Source(Protocol):
@@ -251,8 +251,8 @@ class _Session:
         failed = self._listener.deliver(topics)
         if not self._is_sqlite:
             give_back()
-        # However fast changes come, nine tenths of the time are left for requests.
-        rest = 9 * (time.monotonic() - started)
+        # However fast changes come, most of the time is left for requests.
+        rest = 4 * (time.monotonic() - started)
         self._stopping.wait(min(rest, _LONGEST_REST))
         return failed
 

@@ -31,7 +31,15 @@ def heard():
         changes.SqliteSource(NeverStopping()) if sqlite else changes.PostgresSource()
     )
     source.open()
-    yield lambda: source.wait(0.2)
+
+    def heard() -> set[str]:
+        topics: set[str] = set()
+        # Each transaction is told by itself.
+        while more := source.wait(0.2):
+            topics |= more
+        return topics
+
+    yield heard
     if not sqlite:
         source.close()
 
