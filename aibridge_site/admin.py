@@ -73,6 +73,7 @@ class UserAdmin(AuditedAdmin, DjangoUserAdmin, ModelAdmin):
     list_display = ("username", "email", "shown_role", "is_active", "last_login")
     list_filter = ("is_active", "groups")
     list_filter_sheet = False
+    show_facets = admin.ShowFacets.NEVER
     search_fields = ("username", "first_name", "last_name", "email")
     search_help_text = "Name or e-mail"
     actions = ("activate", "deactivate")

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-WIDTH = 720
-HEIGHT = 180
+WIDTH = 560
+HEIGHT = 150
 _GAP = 0.22
 
 

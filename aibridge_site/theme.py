@@ -14,6 +14,18 @@ from django.templatetags.static import static
 from django.urls import reverse_lazy
 
 
+def _under(link: Any) -> Callable[[HttpRequest], bool]:
+    """Return whether a page belongs to a link: the longest that it begins with."""
+
+    def is_active(request: HttpRequest) -> bool:
+        here, path = request.path, str(link)
+        if path == str(_INDEX) or here.startswith(str(_CONNECT)):
+            return here == path
+        return here.startswith(path)
+
+    return is_active
+
+
 def _may(*permissions: str) -> Callable[[HttpRequest], bool]:
     return lambda request: any(map(request.user.has_perm, permissions))
 
@@ -25,10 +37,13 @@ def _may_read_traffic(request: HttpRequest) -> bool:
 
 
 def _item(title: str, icon: str, link: str, permission: Any = None) -> dict[str, Any]:
-    entry = {"title": title, "icon": icon, "link": reverse_lazy(f"admin:{link}")}
+    path = reverse_lazy(f"admin:{link}")
+    entry = {"title": title, "icon": icon, "link": path, "active": _under(path)}
     return entry | ({"permission": permission} if permission else {})
 
 
+_INDEX = reverse_lazy("admin:index")
+_CONNECT = reverse_lazy("admin:proxy_gatewaytoken_connect")
 _TEAL = {
     "50": "oklch(98.4% .014 180.72)",
     "100": "oklch(95.3% .051 180.801)",

@@ -111,6 +111,7 @@ class InterceptionAdmin(ReadOnlyAdmin):
             "aibridge/interceptions.html",
             title="Interceptions",
             list=found,
+            export_url="/api/aigateway/exports/interceptions",
             **filter_options(request),
         )
 
@@ -127,7 +128,6 @@ class InterceptionAdmin(ReadOnlyAdmin):
             request,
             "aibridge/interception.html",
             title=row.model or "Interception",
-            object=row,
             **detail.describe(row, request.user),
         )
 
@@ -234,6 +234,7 @@ class SessionAdmin(sessionpages.SessionPages, ReadOnlyAdmin):
             "aibridge/sessions.html",
             title="Sessions",
             list=found,
+            export_url="/api/aigateway/exports/sessions",
             now=timezone.now(),
             **filter_options(request),
         )
@@ -247,6 +248,7 @@ class WorkerAdmin(ReadOnlyAdmin):
     list_display_links = None
     ordering = ("-beat_at",)
     list_before_template = "aibridge/parts/workers_hint.html"
+    empty_hint = "Processes that serve requests report here while they run."
 
     def has_view_permission(
         self, request: HttpRequest, obj: Model | None = None

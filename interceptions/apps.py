@@ -7,4 +7,5 @@ class InterceptionsConfig(AppConfig):
     """Interceptions, their parts, and reading them."""
 
     name = "interceptions"
+    verbose_name = "Traffic"
     default_auto_field = "django.db.models.BigAutoField"

@@ -141,7 +141,9 @@ def build(
         start_field=start_field,
         kept=[name for name in given if name in _KEPT],
         all_time=_with(request.GET, {"since": "all"}, drop=("older", "newer")),
-        export_query=_query(effective),
+        export_query=_query(
+            {k: v for k, v in effective.items() if k in found.base_filters}
+        ),
     )
 
 

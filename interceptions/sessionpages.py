@@ -67,7 +67,6 @@ class SessionPages:
             request,
             "aibridge/session.html",
             title="Session",
-            object=session,
             session=session,
             screen=timeline.load_screen(session, after=after, at=at),
             at=at,

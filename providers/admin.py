@@ -59,16 +59,20 @@ class ProviderAdmin(AuditedAdmin, ModelAdmin):
     """List, form, keys and switches of providers."""
 
     form = ProviderForm
-    list_display = ("title", "kind", "where", "status", "keys", "updated_at")
+    list_display = ("title", "kind", "where", "status", "keys", "changed")
     list_display_links = ("title",)
     list_filter = (StatusFilter, "kind")
     list_filter_sheet = False
+    show_facets = admin.ShowFacets.NEVER
     search_fields = ("name", "display_name", "base_url")
     search_help_text = "Name or base URL"
     ordering = ("name",)
     actions = ("enable", "disable", "soft_delete", "restore")
     change_form_template = "aibridge/provider_form.html"
-    list_before_template = "aibridge/parts/providers_hint.html"
+    empty_hint = (
+        "A provider is an upstream API and the keys to it. Choose its kind, paste one "
+        "or more keys, and clients can connect."
+    )
     warn_unsaved_form = True
     fieldsets = (
         (None, {"fields": ("kind", "name", "display_name", "base_url", "enabled")}),
@@ -164,6 +168,12 @@ class ProviderAdmin(AuditedAdmin, ModelAdmin):
             provider.name,
             provider.keys_healthy,
             provider.keys_total,
+        )
+
+    @admin.display(description="Changed", ordering="updated_at")
+    def changed(self, provider: AiProvider) -> str:
+        return render_to_string(
+            "aibridge/parts/when.html", {"moment": provider.updated_at}
         )
 
     # What is done
@@ -294,14 +304,16 @@ def _presets() -> dict[str, dict[str, Any]]:
 class AuditEventAdmin(ModelAdmin):
     """The audit trail; nobody can change it."""
 
-    list_display = ("at", "actor_name", "action", "target_type", "what", "told")
+    list_display = ("moment", "actor_name", "action", "target_type", "what", "told")
     list_display_links = None
     list_filter = ("action", "target_type")
     search_fields = ("actor_name", "target_name", "target_id")
     search_help_text = "Who, or what was changed"
     list_per_page = 50
+    show_facets = admin.ShowFacets.NEVER
     show_full_result_count = False
     list_before_template = "aibridge/parts/audit_hint.html"
+    empty_hint = "Changes of providers, keys, tokens and users show up here."
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -310,6 +322,10 @@ class AuditEventAdmin(ModelAdmin):
         return False
 
     has_delete_permission = has_change_permission
+
+    @admin.display(description="When", ordering="id")
+    def moment(self, event: AuditEvent) -> str:
+        return render_to_string("aibridge/parts/when.html", {"moment": event.at})
 
     @admin.display(description="Target", ordering="target_name")
     def what(self, event: AuditEvent) -> str:

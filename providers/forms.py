@@ -90,6 +90,7 @@ class ProviderForm(forms.ModelForm):
 
     class Meta:
         model = AiProvider
+        labels = {"base_url": "Base URL"}
         fields = (
             "kind",
             "name",

@@ -14,6 +14,7 @@ from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
+from django.utils.html import format_html
 from django.utils.http import url_has_allowed_host_and_scheme
 from unfold.admin import ModelAdmin
 
@@ -117,11 +118,13 @@ class KeyAdmin(AuditedAdmin, ModelAdmin):
     list_display = ("key", "of", "place", "state", "why", "used")
     list_filter = (StateFilter, ProviderFilter)
     list_filter_sheet = False
+    show_facets = admin.ShowFacets.NEVER
     search_fields = ("label", "hint", "provider__name")
     search_help_text = "Label or hint"
     ordering = ("provider__name", "position")
     actions = ("test", "return_to_service", "enable", "disable")
     list_before_template = "aibridge/parts/keys_hint.html"
+    empty_hint = "Open a provider and paste its keys there."
 
     def get_queryset(self, request: HttpRequest) -> QuerySet:
         rows = super().get_queryset(request).filter(provider__deleted_at=None)
@@ -138,7 +141,7 @@ class KeyAdmin(AuditedAdmin, ModelAdmin):
 
     @admin.display(description="Key", ordering="label")
     def key(self, key: ApiKey) -> str:
-        return str(key)
+        return format_html('{} <code class="ab-nowrap">{}</code>', key.label, key.hint)
 
     @admin.display(description="Provider", ordering="provider__name")
     def of(self, key: ApiKey) -> str:

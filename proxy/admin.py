@@ -42,6 +42,7 @@ class TokenForm(forms.Form):
     )
     lifetime = forms.ChoiceField(
         choices=LIFETIMES,
+        initial="90",
         required=False,
         label="Expires after",
         widget=UnfoldAdminSelectWidget(),
@@ -90,12 +91,14 @@ class TokenAdmin(AuditedAdmin, ModelAdmin):
 
     list_filter = (StateFilter,)
     list_filter_sheet = False
+    show_facets = admin.ShowFacets.NEVER
     search_help_text = "Name, prefix or owner"
     search_fields = ("name", "prefix", "owner__username")
     list_select_related = ("owner",)
     ordering = ("-id",)
     actions = ("revoke",)
     list_before_template = "aibridge/parts/tokens_hint.html"
+    empty_hint = "Create a token, and copy ready-made settings for your client with it."
 
     # Who may
     def _manages(self, request: HttpRequest) -> bool:

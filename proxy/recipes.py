@@ -13,7 +13,7 @@ from string import Template
 from providers.kinds import CHAT, KINDS, MESSAGES
 
 PLACEHOLDER = "<your token>"
-MODELS = {MESSAGES: "claude-sonnet-4-5", CHAT: "gpt-5.2"}
+MODELS = {MESSAGES: "claude-sonnet-5-5", CHAT: "gpt-5.5"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,10 @@ class Target:
 
 def recipes_for(kind: str, target: Target) -> list[Recipe]:
     """Return the recipes of every client that can use a provider of this kind."""
-    routes = KINDS[kind].bridged
+    spec, routes = KINDS[kind], KINDS[kind].bridged
+    if not spec.has_pool and not spec.options:
+        # Callers bring credentials of their own: no token alone lets them in.
+        return []
     shape = MESSAGES if routes.get("v1/messages") == MESSAGES else CHAT
     versioned = shape == CHAT and "v1/chat/completions" in routes
     root = f"{target.url}/aibridge/{target.provider}"

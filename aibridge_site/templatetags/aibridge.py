@@ -12,9 +12,11 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from interceptions import plaintext
+from interceptions.choices import Outcome
 
 register = template.Library()
 
+_OUTCOMES = dict(Outcome.choices)
 _STEPS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 
 
@@ -118,6 +120,12 @@ def _told(value: Any) -> str:
 
 
 @register.filter
+def outcome_label(outcome: str) -> str:
+    """Return an outcome's label; a generated column has none of its own."""
+    return _OUTCOMES.get(outcome, outcome)
+
+
+@register.filter
 def as_json(value: Any) -> str:
     """Return a value as JSON text, indented; still unescaped."""
     return json.dumps(value, indent=2, ensure_ascii=False, default=str)
@@ -149,6 +157,12 @@ def visible(text: str | None) -> str:
 
 
 @register.filter
+def one_line(text: str | None) -> str:
+    """Return the start of a text as a single line; still unescaped."""
+    return " ".join((text or "")[:200].split())
+
+
+@register.filter
 def share(part: float, whole: float) -> str:
     """Return part of whole in per cent."""
     return f"{100 * part / whole:.0f} %" if whole else "–"
@@ -166,10 +180,11 @@ def long_text(
     *,
     size: int | None = None,
     url: str = "",
-    json: bool = False,  # noqa: A002 - reads well in templates
+    json: bool = False,
+    prose: bool = False,
     shown: int = plaintext.SHOWN,
 ) -> dict[str, Any]:
     """Show foreign text, its start only when it is long; ``url`` has all of it."""
     part = plaintext.excerpt(text, size=size, shown=shown)
     body = plaintext.pretty_json(part.text) if json and part.is_whole else part.text
-    return {"body": plaintext.visible(body), "part": part, "url": url}
+    return {"body": plaintext.visible(body), "part": part, "url": url, "prose": prose}
