@@ -52,7 +52,7 @@ limit_request_field_size = 16380
 # proxy may say is Django's to decide (AIBRIDGE_BEHIND_TLS_PROXY), hence no scheme here.
 forwarded_allow_ips = "*"
 forwarder_headers = "SESSION_ID,THREAD_ID,CONVERSATION_ID"
-secure_scheme_headers = {}
+secure_scheme_headers: dict[str, str] = {}
 
 loglevel = settings.AIBRIDGE_LOG_LEVEL.lower()
 

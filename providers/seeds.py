@@ -87,6 +87,8 @@ def _seed(prefix: str, values: FileAwareMapping) -> Seed:
     keys = [key.strip() for key in _value(values, f"{prefix}_KEYS").split(",")]
     keys = list(dict.fromkeys(key for key in keys if key))
     _check(f"{prefix}_NAME", validate_provider_name, name)
+    if not base_url and kind != Kind.BEDROCK:
+        raise ImproperlyConfigured(f"{prefix}_BASE_URL: {spec.label} needs one")
     _check(f"{prefix}_BASE_URL", validate_base_url, base_url)
     if keys and not spec.has_pool:
         raise ImproperlyConfigured(f"{prefix}_KEYS: {spec.label} takes no keys")
