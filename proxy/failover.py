@@ -177,21 +177,35 @@ def _exchange(
 
 
 def _classify(response: httpx.Response, provider: Provider) -> Answer:
-    """Return the answer with its verdict; an error's body is read for it."""
-    status = response.status_code
-    body = read_body(response) if status >= 400 else None
-    verdict = classifier.classify(
+    """Return the answer with its verdict; an error's body is read for it.
+
+    A key whose failure shows in the status is not spared because the body was cut; the
+    cut counts when the answer is the client's.
+    """
+    if response.status_code < 400:
+        return Answer(response, _verdict(response, provider, b""))
+    try:
+        body = read_body(response)
+    except errors.GatewayError:
+        verdict = _verdict(response, provider, b"")
+        if not verdict.failover:
+            raise
+        return Answer(response, verdict, b"")
+    return Answer(response, _verdict(response, provider, body), body)
+
+
+def _verdict(response: httpx.Response, provider: Provider, body: bytes) -> Verdict:
+    return classifier.classify(
         provider.kind,
         provider.policy,
-        status,
+        response.status_code,
         response.headers,
-        body or b"",
+        body,
         default_cooldown=provider.default_cooldown,
         quota_cooldown=provider.quota_cooldown,
         max_cooldown=provider.max_cooldown,
         now=time.time(),
     )
-    return Answer(response, verdict, body)
 
 
 def _describe(attempt: Attempt, answer: Answer) -> None:

@@ -18,13 +18,14 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 from django.core.management import call_command
-from django.db import connection
+from django.db import connection, transaction
 
 from interceptions.models import Interception
 from providers.keystate import add_key
 from providers.models import AiProvider
 from proxy.actors import issue_token
 from tests.live.gateway import Gateway
+from tests.live.tooling import mcp_url, offer_tools  # noqa: F401
 from tests.postgres import free_port
 from tests.upstream import FakeUpstream
 
@@ -149,8 +150,12 @@ def token(make_user) -> str:
 
 @pytest.fixture
 def make_provider(live_db: str, upstream: FakeUpstream) -> Callable[..., AiProvider]:
-    """Return a function that creates a provider with keys that points at upstream."""
+    """Return a function that creates a provider with keys that points at upstream.
 
+    All in one transaction: nobody hears of the provider without its keys.
+    """
+
+    @transaction.atomic
     def make(kind: str = "anthropic", keys: tuple[str, ...] = ("key-a",), **fields):
         provider = AiProvider.objects.create(
             name=f"{kind}-{os.getpid()}-{next(_names)}",

@@ -163,3 +163,15 @@ def test_mark_persists_across_requests(
 
     assert upstream.keys_tried == ["k0", "k1", "k1"]
     wait_for_states(provider, "temporary valid")
+
+
+def test_key_is_put_aside_even_when_the_body_of_its_failure_is_cut(
+    api, streaming, gateway, upstream, served, token
+):
+    upstream.script("k0", 429, {"retry-after": "60"}, cut_after=5)
+    upstream.script("k1", fixture="simple")
+    provider = served(api.kind, ("k0", "k1"))
+    answer = api.call(gateway.url, provider.name, token, streaming=streaming)
+    assert answer.status_code == 200
+    assert upstream.keys_tried == ["k0", "k1"]
+    wait_for_states(provider, "temporary valid")

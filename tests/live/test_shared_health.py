@@ -39,7 +39,7 @@ def test_cooldown_made_by_one_worker_is_honoured_by_every_worker_of_every_node(
 ):
     nodes = [start_gateway(workers=2) for _ in range(2)]
     provider = make_provider("anthropic", ("resting", "healthy"))
-    upstream.script("resting", 429, {"retry-after": "30"}).script("healthy")
+    upstream.script("resting", 429, {"retry-after": "60"}).script("healthy")
     for node in nodes:
         wait_served(node, provider)
 
@@ -55,7 +55,7 @@ def test_cooldown_made_by_one_worker_is_honoured_by_every_worker_of_every_node(
     for node in nodes:
         node.start()
     restarted = call_all(nodes, provider.name, token, 20)
-    assert time.monotonic() - began < 30, "too slow to prove anything"
+    assert time.monotonic() - began < 60, "too slow to prove anything"
     after_restart = upstream.keys_tried.count("resting") - first_second - after
     print(
         f"resting key asked: {first_second} times in the first second by 4 workers, "
