@@ -313,8 +313,8 @@ class Interceptor:
         if reader is not None:
             ended = reader.ended
             turn = reader.finish(clean=error is None)
-            if self._turns is not None and output is not None:
-                turn = self._turns.close(turn, output)
+            if self._turns is not None:
+                self._turns.final = output
             if ended or reader.complete:
                 self._finish_turn(turn, 200)
                 return
@@ -328,11 +328,13 @@ class Interceptor:
 
     def _finish_turn(self, turn: Turn, status: int) -> None:
         self._take(turn)
-        failed = turn.error and (turn.error.error_type, turn.error.message)
-        self._end(status, error=failed)
+        error = turn.error
+        self._end(status, error=(error.error_type, error.message) if error else None)
 
     def _take(self, turn: Turn) -> None:
         self._recording.turn(turn)
+        if self._turns is not None:
+            turn = self._turns.own_part(turn)
         self._meter.turn(turn)
 
     def _fail(self, error: errors.GatewayError, status: int) -> None:

@@ -1,7 +1,7 @@
 """The inner agentic loop: runs the MCP tools a model calls, and asks the model again.
 
-1. Tools are injected into a request once; every turn's request begins with the same
-   bytes, so that upstream's prompt cache keeps hitting.
+1. Tools are injected into a request once; each turn repeats what the one before asked
+   and adds to its end, so that upstream's prompt cache keeps hitting.
 2. Calls of one turn run at the same time. An error of a tool is told to the model, it
    never fails the request; limits of the loop do.
 3. When the model also calls a tool of the client, the client's call goes out and the
@@ -15,6 +15,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 import gevent
@@ -161,9 +162,9 @@ class ToolLoop:
         return body
 
     def without_injected(self, turn: Turn) -> Turn:
-        """Return the turn without calls that are recorded as injected ones."""
-        turn.tool_calls = [c for c in turn.tool_calls if not self._is_injected(c)]
-        return turn
+        """Return the turn without calls of injected tools."""
+        shown = [call for call in turn.tool_calls if not self._is_injected(call)]
+        return replace(turn, tool_calls=shown)
 
     def _is_injected(self, call: ToolCall) -> bool:
         return call.kind == "function" and call.name.strip() in self._tools
@@ -184,7 +185,6 @@ class ToolLoop:
     def run(
         self,
         output: Output,
-        response_id: str,
         notebook: Notebook,
         on_gone: Callable[[Callable[[], None]], None],
     ) -> list[ToolOutcome]:
@@ -193,11 +193,8 @@ class ToolLoop:
         ``on_gone`` is told what to call when the client leaves meanwhile. Raises a
         limit of the loop; then nothing was run.
         """
-        self._check_limits(output, response_id, notebook)
-        runs = [
-            gevent.spawn(self._run, call, response_id, notebook)
-            for call in output.calls
-        ]
+        self._check_limits(output, notebook)
+        runs = [gevent.spawn(self._run, call, notebook) for call in output.calls]
         on_gone(lambda: gevent.killall(runs, block=False))
         try:
             gevent.joinall(runs)
@@ -210,25 +207,19 @@ class ToolLoop:
             for run, call in zip(runs, output.calls, strict=True)
         ]
 
-    def note_not_run(
-        self, output: Output, response_id: str, notebook: Notebook
-    ) -> None:
-        """Record the calls of a last turn, which nobody runs."""
+    def note_not_run(self, output: Output, notebook: Notebook) -> None:
+        """Record that nobody runs the calls of a last turn."""
         reason = _NOT_RUN_MIXED if output.others else _NOT_RUN_CUT
-        self._note_all(output, response_id, notebook, reason)
+        self._note_all(output, notebook, reason)
 
-    def _note_all(
-        self, output: Output, response_id: str, notebook: Notebook, reason: str
-    ) -> None:
+    def _note_all(self, output: Output, notebook: Notebook, reason: str) -> None:
         for call in output.calls:
-            self._note(call, response_id, notebook, reason)
+            self._note(call, notebook, reason)
 
-    def _check_limits(
-        self, output: Output, response_id: str, notebook: Notebook
-    ) -> None:
+    def _check_limits(self, output: Output, notebook: Notebook) -> None:
         most = settings.AIBRIDGE_TOOL_ITERATIONS
         if self.turn >= most:
-            self._note_all(output, response_id, notebook, _NOT_RUN_LIMIT)
+            self._note_all(output, notebook, _NOT_RUN_LIMIT)
             raise TooManyTurns(most)
         self._check_time()
 
@@ -241,14 +232,14 @@ class ToolLoop:
             settings.AIBRIDGE_TOOL_SECONDS - (time.monotonic() - self._started)
         )
 
-    def _run(self, call: ToolCall, response_id: str, notebook: Notebook) -> ToolOutcome:
+    def _run(self, call: ToolCall, notebook: Notebook) -> ToolOutcome:
         started = time.monotonic()
         outcome = ToolOutcome(call, error=_LEFT)
         try:
             outcome = self._outcome(call)
         finally:
             took = int((time.monotonic() - started) * 1000)
-            self._note(call, response_id, notebook, outcome.error, took)
+            self._note(call, notebook, outcome.error, took)
         return outcome
 
     def _outcome(self, call: ToolCall) -> ToolOutcome:
@@ -269,7 +260,6 @@ class ToolLoop:
     def _note(
         self,
         call: ToolCall,
-        response_id: str,
         notebook: Notebook,
         error: str,
         took: int | None = None,
@@ -279,7 +269,6 @@ class ToolLoop:
         sent = call.arguments if arguments is None else json.dumps(arguments)
         notebook.injected_tool(
             turn=self.turn,
-            provider_response_id=response_id,
             tool_call_id=call.id,
             item_id=call.item_id,
             tool=found.tool.name,

@@ -39,7 +39,7 @@ class UpstreamRefused(errors.GatewayError):
 
 
 class ToolTurns:
-    """The turns of one request.
+    """The turns of one request; ``final`` is what the model said in the last.
 
     ``ask`` sends the loop's current body; ``take`` records a turn; ``describe`` names
     the error type and message of an error answer.
@@ -58,12 +58,13 @@ class ToolTurns:
         describe: Callable[[int, bytes], tuple[str, str]],
     ) -> None:
         self.loop = loop
+        self.final: Output | None = None
         self._dialect = dialect
         self._recording = recording
         self._meter = meter
         self._watch = watch
         self._ask = ask
-        self._take = take
+        self.take = take
         self._describe = describe
 
     def read_whole(self, answer: Answer) -> tuple[Answer, bytes, Turn]:
@@ -78,26 +79,23 @@ class ToolTurns:
             turn = self._dialect.read_answer(body)
             output = self.loop.read_output(body)
             if turn.error is not None or not output.continues:
+                self.final = output
                 own_id = str(self._recording.id)
-                body = self.loop.final_body(body, output, own_id)
-                return answer, body, self.close(turn, output)
+                return answer, self.loop.final_body(body, output, own_id), turn
             self.take(turn)
-            self.run(output, turn.response_id)
+            self.run(output)
             answer = self._ask()
 
-    def take(self, turn: Turn) -> None:
-        """Record a turn that is not the last."""
-        self._take(self.loop.without_injected(turn))
-
-    def close(self, turn: Turn, output: Output) -> Turn:
-        """Return the last turn as it is recorded; its injected calls are noted."""
-        self.loop.note_not_run(output, turn.response_id, self)
+    def own_part(self, turn: Turn) -> Turn:
+        """Return a recorded turn without injected calls; note those not to be run."""
+        if self.final is not None:
+            self.loop.note_not_run(self.final, self)
         return self.loop.without_injected(turn)
 
-    def run(self, output: Output, response_id: str) -> None:
+    def run(self, output: Output) -> None:
         """Run a turn's calls and make the loop ready to ask for the next."""
         watch = self._watch
-        outcomes = self.loop.run(output, response_id, self, watch.on_gone)
+        outcomes = self.loop.run(output, self, watch.on_gone)
         if watch.gone:
             raise errors.UpstreamBroke("the client left while tools ran")
         self.loop.advance(output, outcomes)

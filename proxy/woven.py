@@ -57,7 +57,9 @@ class WovenRelay(Relay):
             for piece in self._next_turn():
                 yield from self._spoken(piece)
         self._settle(None)
-        yield self.weaver.ending()
+        if ending := self.weaver.ending():
+            self.started = True
+            yield ending
         _drain(self._chunks)
 
     def _spoken(self, piece: bytes) -> Iterator[bytes]:
@@ -66,6 +68,7 @@ class WovenRelay(Relay):
         if not piece and silent >= settings.AIBRIDGE_HEARTBEAT_SECONDS * 0.9:
             piece = self._dialect.heartbeat
         if piece:
+            self.started = True
             self._spoke_at = time.monotonic()
             yield piece
 
@@ -103,7 +106,7 @@ class WovenRelay(Relay):
             yield self._dialect.heartbeat
         rest = gevent.spawn(_drain, self._chunks)
         try:
-            yield from while_waiting(lambda: self._turns.run(output, turn.response_id))
+            yield from while_waiting(lambda: self._turns.run(output))
         finally:
             rest.kill()
             self._answer.close()
