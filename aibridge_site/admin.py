@@ -14,13 +14,14 @@ from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminSelectWidget
 
+from interceptions.roles import ADMINISTRATORS, AUDITORS
 from providers import audit
 from providers.auditing import AuditedAdmin
 
 ROLES = {
     "": "Member: own tokens",
-    "Auditors": "Auditor: reads everybody's sessions and interceptions",
-    "Administrators": "Administrator: everything",
+    AUDITORS: "Auditor: reads everybody's sessions and interceptions",
+    ADMINISTRATORS: "Administrator: everything",
 }
 
 admin.site.unregister(User)

@@ -25,10 +25,10 @@ from providers.auditing import AuditedAdmin
 from providers.kinds import CHAT, KINDS, MESSAGES
 from providers.models import AiProvider
 from proxy import tokens
+from proxy.api.permissions import may_manage_all
 from proxy.models import GatewayToken
 from proxy.recipes import PLACEHOLDER, Target, recipes_for
 
-MANAGE = "proxy.add_gatewaytoken"
 LIFETIMES = (("90", "90 days"), ("30", "30 days"), ("365", "1 year"), ("", "No end"))
 
 
@@ -57,7 +57,7 @@ class TokenForm(forms.Form):
 
     def __init__(self, user: Any, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if user.has_perm(MANAGE):
+        if may_manage_all(user):
             active = get_user_model().objects.filter(is_active=True)
             self.fields["owner"].queryset = active
             self.fields["owner"].initial = user.get_username()
@@ -102,7 +102,7 @@ class TokenAdmin(AuditedAdmin, ModelAdmin):
 
     # Who may
     def _manages(self, request: HttpRequest) -> bool:
-        return request.user.has_perm(MANAGE)
+        return may_manage_all(request.user)
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         return request.user.is_active

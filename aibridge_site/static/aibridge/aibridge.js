@@ -120,6 +120,23 @@
     }, 150);
   };
 
+  // The toolkit opens menus by clicks on plain elements: give them to the keyboard.
+  const NAMES = { dock_to_right: "Show or hide the navigation", close: "Close" };
+  const reach = (element) => {
+    if (!element.textContent.trim()) return;
+    element.tabIndex = 0;
+    element.setAttribute("role", "button");
+    const icon = element.textContent.trim();
+    if (NAMES[icon]) element.setAttribute("aria-label", NAMES[icon]);
+    element.addEventListener("keydown", (event) => {
+      if (event.target !== element || !["Enter", " "].includes(event.key)) return;
+      event.preventDefault();
+      element.click();
+    });
+  };
+  const CLICKABLE = ["span", "div", "a:not([href])"]
+    .map((name) => `${name}[x-on\\:click]:not([id$=-close])`).join(", ");
+
   document.addEventListener("click", (event) => {
     const link = event.target.closest("a[data-whole-text]");
     if (link) {
@@ -147,10 +164,17 @@
 
   const start = () => {
     showTimes(document);
+    document.querySelectorAll(CLICKABLE).forEach(reach);
+    document.getElementById("content")?.setAttribute("role", "main");
     setInterval(() => {
       if (!document.hidden) showTimes(document);
     }, 1000);
   };
+  // The toolkit shows the page late, when the browser's own autofocus has passed.
+  window.addEventListener("load", () => {
+    if (document.activeElement !== document.body || location.hash) return;
+    document.querySelector("[autofocus]")?.focus();
+  });
   window.addEventListener("pageshow", () => {
     document.querySelectorAll("form[data-filters]").forEach(restoreFilters);
   });
