@@ -11,11 +11,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.contrib.auth import get_user_model
+from django.contrib.auth.models import AnonymousUser
 from django.db import models
 
 from providers.encryption import EncryptedTextField
 from providers.masking import mask
 from providers.models import AuditEvent
+
+Actor = models.Model | AnonymousUser | str
+"""A user, as requests carry one, or a name for what has no user."""
 
 _SECRET_NAME = re.compile(
     r"secret|password|token$|digest|fingerprint|credential|api_?key$", re.IGNORECASE
@@ -53,7 +57,7 @@ def difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str,
 
 
 def record(
-    actor: models.Model | str | None,
+    actor: Actor | None,
     action: str,
     target: models.Model,
     changes: Mapping[str, Any] | None = None,
@@ -74,10 +78,10 @@ def record(
     )
 
 
-def _name(actor: models.Model | str | None) -> str:
+def _name(actor: Actor | None) -> str:
     if isinstance(actor, models.Model):
         return str(getattr(actor, "username", actor))
-    return actor or "system"
+    return str(actor) if actor else "system"
 
 
 def _told(field: models.Field[Any, Any], value: Any) -> Any:

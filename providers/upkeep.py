@@ -12,16 +12,17 @@ from typing import Any
 from uuid import UUID
 
 from django.core.exceptions import ValidationError
-from django.db import models, transaction
+from django.db import transaction
 from django.utils import timezone
 
 from providers import audit, keystate
+from providers.audit import Actor
 from providers.models import AiProvider, ApiKey
 from providers.trial import KeyTest
 
 
 def set_enabled(
-    row: AiProvider | ApiKey, enabled: bool, *, actor: models.Model | str
+    row: AiProvider | ApiKey, enabled: bool, *, actor: Actor
 ) -> bool:
     """Switch a provider or a key on or off; return whether that changed it."""
     if row.enabled == enabled:
@@ -30,7 +31,7 @@ def set_enabled(
     return True
 
 
-def soft_delete(provider: AiProvider, *, actor: models.Model | str) -> bool:
+def soft_delete(provider: AiProvider, *, actor: Actor) -> bool:
     """Take a provider away from clients and lists; its history and keys stay."""
     if provider.deleted_at is not None:
         return False
@@ -38,7 +39,7 @@ def soft_delete(provider: AiProvider, *, actor: models.Model | str) -> bool:
     return True
 
 
-def restore(provider: AiProvider, *, actor: models.Model | str) -> bool:
+def restore(provider: AiProvider, *, actor: Actor) -> bool:
     """Bring a deleted provider back, switched off.
 
     Raises ValidationError when a live provider has its name by now.
@@ -55,7 +56,7 @@ def restore(provider: AiProvider, *, actor: models.Model | str) -> bool:
 
 
 def add_keys(
-    provider: AiProvider, keys: Iterable[tuple[str, str]], *, actor: models.Model | str
+    provider: AiProvider, keys: Iterable[tuple[str, str]], *, actor: Actor
 ) -> list[ApiKey]:
     """Append (secret, label) pairs to a pool, all or none.
 
@@ -68,7 +69,7 @@ def add_keys(
     return rows
 
 
-def rotate(key: ApiKey, secret: str, *, actor: models.Model | str) -> bool:
+def rotate(key: ApiKey, secret: str, *, actor: Actor) -> bool:
     """Give a key another secret; False if it is the same. Raises ValidationError."""
     before = key.hint
     with transaction.atomic():
@@ -78,7 +79,7 @@ def rotate(key: ApiKey, secret: str, *, actor: models.Model | str) -> bool:
     return True
 
 
-def return_to_service(key: ApiKey, *, actor: models.Model | str) -> bool:
+def return_to_service(key: ApiKey, *, actor: Actor) -> bool:
     """Make a resting or retired key valid again; False if it was."""
     with transaction.atomic():
         returned = keystate.return_to_service(key, actor=str(actor))
@@ -87,7 +88,7 @@ def return_to_service(key: ApiKey, *, actor: models.Model | str) -> bool:
     return returned
 
 
-def test_key(key: ApiKey, *, actor: models.Model | str) -> KeyTest:
+def test_key(key: ApiKey, *, actor: Actor) -> KeyTest:
     """Ask upstream whether it accepts a key; blocks up to 20 seconds."""
     test = keystate.test_key(key, actor=str(actor))
     audit.record(actor, "test", key, {"answer": test.message})
@@ -97,7 +98,7 @@ def test_key(key: ApiKey, *, actor: models.Model | str) -> KeyTest:
 test_key.__test__ = False  # type: ignore[attr-defined]
 
 
-def relabel(key: ApiKey, label: str, *, actor: models.Model | str) -> bool:
+def relabel(key: ApiKey, label: str, *, actor: Actor) -> bool:
     """Change a key's label; False if it is the same."""
     label = label.strip()[:100]
     if label == key.label:
@@ -106,7 +107,7 @@ def relabel(key: ApiKey, label: str, *, actor: models.Model | str) -> bool:
     return True
 
 
-def delete_key(key: ApiKey, *, actor: models.Model | str) -> None:
+def delete_key(key: ApiKey, *, actor: Actor) -> None:
     """Remove a key for good; attempts keep its hint."""
     with transaction.atomic():
         audit.record(actor, "delete", key, _born(key))
@@ -114,7 +115,7 @@ def delete_key(key: ApiKey, *, actor: models.Model | str) -> None:
 
 
 def set_order(
-    provider: AiProvider, order: Sequence[UUID], *, actor: models.Model | str
+    provider: AiProvider, order: Sequence[UUID], *, actor: Actor
 ) -> bool:
     """Try a provider's keys in this order; keys not named come after, as they were."""
     with transaction.atomic():
@@ -133,7 +134,7 @@ def set_order(
     return True
 
 
-def move_key(key: ApiKey, by: int, *, actor: models.Model | str) -> bool:
+def move_key(key: ApiKey, by: int, *, actor: Actor) -> bool:
     """Move a key so many places down (up when negative) among its provider's keys."""
     order = list(key.provider.keys.values_list("pk", flat=True))
     place = order.index(key.pk)
@@ -142,7 +143,7 @@ def move_key(key: ApiKey, by: int, *, actor: models.Model | str) -> bool:
 
 
 def _update(
-    row: AiProvider | ApiKey, actor: models.Model | str, action: str, **values: Any
+    row: AiProvider | ApiKey, actor: Actor, action: str, **values: Any
 ) -> None:
     changes = {name: [getattr(row, name), value] for name, value in values.items()}
     with transaction.atomic():

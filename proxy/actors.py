@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
 
-from django.contrib.auth.models import AbstractBaseUser
+from django.contrib.auth.models import User
 from django.db import DatabaseError
 
 from providers import changes
@@ -66,7 +66,7 @@ def digest(raw: str) -> str:
 
 
 def issue_token(
-    owner: AbstractBaseUser, name: str, expires_at: datetime | None = None
+    owner: User, name: str, expires_at: datetime | None = None
 ) -> tuple[GatewayToken, str]:
     """Store a new token and return it with its text, which is never shown again."""
     prefix, raw = new_token_text()

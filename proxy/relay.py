@@ -11,7 +11,7 @@ Rule 5: whatever happens (also GeneratorExit when the client hangs up), ``settle
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from itertools import chain
 
 from proxy import errors
@@ -113,7 +113,7 @@ class Relay:
         """
         self._first = (next(self._steps, b""),)
 
-    def _run(self) -> Iterator[bytes]:
+    def _run(self) -> Generator[bytes, None, None]:
         try:
             yield from self._pieces()
         except errors.GatewayError as error:

@@ -62,6 +62,7 @@ class ClientWatch:
 
     def _readable(self) -> None:
         try:
+            assert self._socket is not None
             self.gone = self._socket.recv(1, socket.MSG_PEEK) == b""
         except (BlockingIOError, InterruptedError):
             return
