@@ -7,6 +7,7 @@ copy of the answer, record the end, let the last byte go.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TypeVar
 
 from django.conf import settings
@@ -16,6 +17,7 @@ from interceptions import recorder
 from interceptions.errors import classify_status
 from interceptions.recorder import Recording, RecordingUnavailable
 from providers.kinds import Kind
+from providers.masking import scrub
 from providers.registry import Provider
 from proxy import (
     bedrock,
@@ -23,6 +25,7 @@ from proxy import (
     circuits,
     clients,
     credentials,
+    dump,
     errors,
     exchanges,
     failover,
@@ -43,7 +46,7 @@ from proxy.dialects.base import (
 from proxy.dialects.tooling import Output
 from proxy.failover import Answer, Attempt
 from proxy.relay import Relay
-from proxy.turns import ToolTurns, read_body
+from proxy.turns import ToolTurns, read_answer, read_body
 from proxy.watch import ClientWatch
 from proxy.woven import WovenRelay
 
@@ -97,6 +100,7 @@ class Interceptor:
             byok_allowed=settings.AIBRIDGE_ALLOW_BYOK,
         )
         self._recording: Recording = self._begin()
+        self._dump_base = self._new_dump_base()
         self._exchange = exchanges.opened(call.watch)
         self._meter = metrics.Meter(
             provider.name, self._request.model, call.route, self._client
@@ -159,6 +163,13 @@ class Interceptor:
             metadata={},
         )
 
+    def _new_dump_base(self) -> Path | None:
+        if not self._provider.api_dump:
+            return None
+        return dump.interception_path(
+            self._provider, self._request.model, self._recording.id
+        )
+
     def _guarded(self) -> HttpResponseBase:
         """Ask upstream unless a breaker is open; tell it the status that came out."""
         admission = circuits.admit(
@@ -193,7 +204,7 @@ class Interceptor:
         if self._turns is not None:
             request = replace(request, body=self._turns.loop.body)
         return failover.open_answer(
-            outgoing.bridged(self._call, self._provider, request),
+            outgoing.bridged(self._call, self._provider, request, self._dump_base),
             self._provider,
             self._credential,
             self._observe,
@@ -242,7 +253,9 @@ class Interceptor:
             answer, body, turn = self._turns.read_whole(answer)
         else:
             body = read_body(answer)
-            turn = Turn() if answer.status >= 400 else self._dialect.read_answer(body)
+            turn = Turn()
+            if answer.status < 400:
+                turn = read_answer(self._dialect, body)
         if answer.status >= 400:
             self._end(answer.status, error=self._upstream_error(answer.status, body))
         else:
@@ -312,7 +325,8 @@ class Interceptor:
         """
         if reader is not None:
             ended = reader.ended
-            turn = reader.finish(clean=error is None)
+            # A body that ended properly was finished by the relay: this one was left.
+            turn = reader.finish(clean=False)
             if self._turns is not None:
                 self._turns.final = output
             if ended or reader.complete:
@@ -350,7 +364,12 @@ class Interceptor:
         error: tuple[str, str] | None = None,
         cancelled: bool = False,
     ) -> None:
-        """Commit the record's end; only the first call has an effect."""
+        """Commit the record's end; only the first call has an effect.
+
+        Upstreams repeat keys in their messages; the caller's own is masked here.
+        """
+        if error is not None:
+            error = error[0], scrub(error[1], (self._credential.secret,))
         self._recording.end(
             status_code=status,
             error=error,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -15,15 +16,24 @@ from proxy import bedrock, errors, headers
 from proxy.bedrock_stream import reading_frames
 from proxy.dialects.base import BridgedRequest
 from proxy.dialects.splice import NotAnObject
-from proxy.failover import Outgoing
+from proxy.dump import dumping
+from proxy.failover import Outgoing, send
 from proxy.watch import ClientWatch
 
 if TYPE_CHECKING:
     from proxy.interceptor import Call
 
 
-def bridged(call: Call, provider: Provider, request: BridgedRequest) -> Outgoing:
-    """Return the upstream request of a bridged call."""
+def bridged(
+    call: Call,
+    provider: Provider,
+    request: BridgedRequest,
+    dump_base: Path | None = None,
+) -> Outgoing:
+    """Return the upstream request of a bridged call.
+
+    ``dump_base`` is where its API dump goes, None for no dump.
+    """
     asked = Outgoing(
         call.method,
         upstream_url(
@@ -34,6 +44,7 @@ def bridged(call: Call, provider: Provider, request: BridgedRequest) -> Outgoing
         ),
         request.body,
         extensions(provider, call.watch, streaming=request.streaming),
+        dumping(send, dump_base) if dump_base else send,
     )
     if provider.kind == Kind.BEDROCK:
         return _invoking_model(asked, provider, request)
