@@ -181,6 +181,7 @@ class SigV4Credential:
     """AWS credentials that sign each request; one attempt."""
 
     kind = "centralized"
+    secret = ""
 
     def __init__(self, settings: BedrockSettings) -> None:
         self._settings = settings

@@ -23,11 +23,13 @@ class Credential(Protocol):
     """How a call is authenticated.
 
     ``kind`` is centralized or byok. ``hint`` names the secret without revealing it;
-    it is "" while the pool has not chosen a key.
+    it is "" while the pool has not chosen a key. ``secret`` is the caller's own key,
+    which no text may repeat; a pool's keys are known to the registry.
     """
 
     kind: str
     hint: str
+    secret: str
 
     def walk(self) -> Iterator[Key | None]:
         """Yield what to try, in order; raises KeyPoolExhausted at a pool's end."""
@@ -42,6 +44,7 @@ class PooledCredential:
     """The provider's own keys, each tried until upstream accepts one."""
 
     kind = CENTRALIZED
+    secret = ""
 
     def __init__(self, provider: Provider) -> None:
         if provider.pool is None:

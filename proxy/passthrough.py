@@ -164,6 +164,7 @@ class OwnHeaders:
     """The caller's own credential, left in the headers it came in; one attempt."""
 
     kind = BYOK
+    secret = ""
 
     def __init__(self, headers: Headers, hint: str) -> None:
         self._headers = headers

@@ -226,3 +226,21 @@ def test_claude_code_of_today_is_recognised(gateway: Gateway, served, token):
     row = Interception.objects.get(pk=answer.headers["x-aibridge-interception-id"])
     assert (row.client, row.client_session_id) == ("Claude Code", "from-body")
     assert row.prompts.get().prompt == "fix the test"
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["pool", "byok"])
+def test_key_repeated_by_upstream_is_masked_in_the_record(
+    own, gateway: Gateway, upstream: FakeUpstream, served, token
+):
+    secret = "sk-canary-0123456789abcdef"
+    body = {"error": {"message": f"Bad key {secret}", "type": "invalid_request_error"}}
+    upstream.script(secret, 400, json=body)
+    provider = served("openai", (secret,))
+    headers = {"X-AIBridge-Token": token} if own else {}
+    answer = CHAT.call(
+        gateway.url, provider.name, secret if own else token, headers=headers
+    )
+    assert answer.status_code == 400
+    row = Interception.objects.get(pk=answer.headers["x-aibridge-interception-id"])
+    assert "Bad key sk-c...cdef" in row.error_message
+    assert secret not in gateway.output()
