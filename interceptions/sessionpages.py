@@ -129,10 +129,10 @@ def feed(session: Session) -> Iterator[bytes]:
 
     The browser then connects again. No connection is held while nothing is asked.
     """
-    yield b"retry: 2000\n\n"
+    known = _version(session)
     ends = time.monotonic() + FEED_SECONDS
     beat = time.monotonic()
-    known = _version(session)
+    yield b"retry: 2000\n\n"
     while time.monotonic() < ends:
         time.sleep(LOOK_SECONDS)
         now = _version(session)

@@ -131,6 +131,8 @@
   const follow = () => {
     const source = new EventSource(root.dataset.live);
     source.addEventListener("changed", update);
+    // What happened between the page and the feed, or while it was away.
+    source.addEventListener("open", update);
     window.addEventListener("pagehide", () => source.close());
   };
 
