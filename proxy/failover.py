@@ -22,11 +22,13 @@ import httpx
 
 from providers import keystate
 from providers.keypool import Key, KeyPoolExhausted
+from providers.masking import scrub
 from providers.registry import Provider
-from proxy import classifier, errors, upstream
+from proxy import classifier, errors, metrics, upstream
 from proxy.classifier import Verdict
 from proxy.credentials import Credential
 from proxy.decoding import decoded
+from proxy.dialects.faults import read_error
 
 _ERROR_BODY_LIMIT = 4 * 1024 * 1024
 
@@ -107,11 +109,14 @@ def open_answer(
             if answer is not None:
                 return answer
     except KeyPoolExhausted as exhausted:
-        raise _exhausted(exhausted) from exhausted
+        raise _exhausted(provider, exhausted) from exhausted
     raise errors.KeysUnauthorized("all configured keys failed authentication")
 
 
-def _exhausted(exhausted: KeyPoolExhausted) -> errors.GatewayError:
+def _exhausted(provider: Provider, exhausted: KeyPoolExhausted) -> errors.GatewayError:
+    metrics.key_pool_exhaustions_total.labels(
+        provider.name, "auth_failed" if exhausted.permanent else "rate_limited"
+    ).inc()
     if exhausted.permanent:
         return errors.KeysUnauthorized(str(exhausted))
     return errors.KeysRateLimited(str(exhausted), exhausted.retry_after)
@@ -169,14 +174,16 @@ def _exchange(
         )
         response = outgoing.send(request)
     attempt.headers_ms = int((time.perf_counter() - started) * 1000)
-    answer = _classify(response, provider)
+    answer = _classify(response, provider, is_pooled=key is not None)
     _describe(attempt, answer)
     if key is not None:
         keystate.touch(key)
     return answer
 
 
-def _classify(response: httpx.Response, provider: Provider) -> Answer:
+def _classify(
+    response: httpx.Response, provider: Provider, *, is_pooled: bool
+) -> Answer:
     """Return the answer with its verdict; an error's body is read for it.
 
     A key whose failure shows in the status is not spared because the body was cut; the
@@ -188,7 +195,7 @@ def _classify(response: httpx.Response, provider: Provider) -> Answer:
         body = read_body(response)
     except errors.GatewayError:
         verdict = _verdict(response, provider, b"")
-        if not verdict.failover:
+        if not (is_pooled and verdict.failover):
             raise
         return Answer(response, verdict, b"")
     return Answer(response, _verdict(response, provider, body), body)
@@ -219,21 +226,23 @@ def _describe(attempt: Attempt, answer: Answer) -> None:
 
 
 def _mark(key: Key, provider: Provider, answer: Answer, attempt: Attempt) -> None:
+    """Put the key out of service, here at once and everywhere soon."""
     verdict = answer.verdict
+    said = scrub(read_error(answer.body or b"")[2], (key.value,))[:255]
+    facts: dict[str, Any] = {"status": answer.status, "error": said}
     if verdict.mark == "permanent":
-        keystate.report_permanent(
-            provider, key, reason=verdict.reason, status=answer.status, error=""
+        marked = keystate.report_permanent(
+            provider, key, reason=verdict.reason, **facts
         )
-        return
-    attempt.cooldown = verdict.cooldown
-    keystate.report_temporary(
-        provider,
-        key,
-        cooldown=verdict.cooldown,
-        reason=verdict.reason,
-        status=answer.status,
-        error="",
-    )
+    else:
+        attempt.cooldown = verdict.cooldown
+        marked = keystate.report_temporary(
+            provider, key, cooldown=verdict.cooldown, reason=verdict.reason, **facts
+        )
+    if marked:
+        metrics.key_pool_state_transitions_total.labels(
+            provider.name, verdict.reason
+        ).inc()
 
 
 def read_body(response: httpx.Response, limit: int = _ERROR_BODY_LIMIT) -> bytes:

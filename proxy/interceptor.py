@@ -105,6 +105,8 @@ class Interceptor:
         self._meter = metrics.Meter(
             provider.name, self._request.model, call.route, self._client
         )
+        if self._request.prompt:
+            self._meter.prompt()
 
     def answer(self) -> HttpResponseBase:
         """Return the response; the record is ended on every way out."""

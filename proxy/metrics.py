@@ -76,6 +76,11 @@ key_pool_exhaustions_total = Counter(
     "Requests that found no key in service.",
     ["provider", "outcome"],
 )
+key_pool_state_transitions_total = Counter(
+    "aibridge_key_pool_state_transitions_total",
+    "Keys put out of service.",
+    ["provider", "reason"],
+)
 key_pool_failover_attempts = Histogram(
     "aibridge_key_pool_failover_attempts",
     "Keys tried for one interception.",
