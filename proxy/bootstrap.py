@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from django.contrib.auth import get_user_model
 from django.db import IntegrityError, transaction
 
+from interceptions.people import add_user, new_password
 from providers import audit, seeds
-from providers.management.commands.users import add_user, new_password
 from providers.seeds import Seed
-from proxy.actors import issue_token
+from proxy import tokens
 
 logger = logging.getLogger(__name__)
 
@@ -59,8 +59,7 @@ def store_first_admin() -> FirstRun:
     try:
         with transaction.atomic():
             admin = add_user(ADMIN, "admin", password, actor=_ACTOR)
-            row, token = issue_token(admin, _TOKEN)
-            audit.record(_ACTOR, "create", row, {"owner": ADMIN})
+            _, token = tokens.create(admin, _TOKEN, None, actor=_ACTOR)
     except IntegrityError:
         # Another node was faster; its output has the password.
         return FirstRun()

@@ -1,4 +1,7 @@
-"""What people do to gateway tokens: create, revoke, see what became of them."""
+"""What people do to gateway tokens: create, revoke, see what became of them.
+
+``actor`` is the user who does it, or the name of what has none.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,7 @@ def create(
     name: str,
     expires_at: datetime | None,
     *,
-    actor: AbstractBaseUser,
+    actor: AbstractBaseUser | str,
 ) -> tuple[GatewayToken, str]:
     """Return a new token and its text, which is never shown again."""
     with transaction.atomic():
@@ -37,7 +40,7 @@ def create(
     return row, raw
 
 
-def revoke(token: GatewayToken, *, actor: AbstractBaseUser) -> bool:
+def revoke(token: GatewayToken, *, actor: AbstractBaseUser | str) -> bool:
     """Refuse a token from now on; False if it was revoked already."""
     with transaction.atomic():
         rows = GatewayToken.objects.filter(pk=token.pk, revoked_at=None)

@@ -113,7 +113,7 @@ def test_list_tells_each_tokens_state_and_never_the_token(ana):
     GatewayToken.objects.filter(name="expired").update(expires_at=timezone.now())
     text = run("tokens", "list", "--user", "ana", "--format", "json")
     assert {row["name"]: row["state"] for row in json.loads(text)} == {
-        "valid": "valid",
+        "valid": "active",
         "revoked": "revoked",
         "expired": "expired",
     }

@@ -16,9 +16,9 @@ from django.db import DatabaseError
 from django.utils import timezone
 
 from providers.kinds import CHAT, KINDS, MESSAGES, RESPONSES
-from providers.management.operator import unusable_database
+from providers.management.operator import operator_name, unusable_database
 from providers.models import AiProvider
-from proxy.actors import issue_token
+from proxy import tokens
 from proxy.recipes import MODELS
 
 _APIS = {"messages": MESSAGES, "chat": CHAT, "responses": RESPONSES}
@@ -93,12 +93,12 @@ def _token(given: str) -> Iterator[str]:
     if owner is None:
         raise CommandError("there is no administrator to ask for; use --token")
     expires_at = timezone.now() + timedelta(minutes=_TOKEN_MINUTES)
-    row, raw = issue_token(owner, "manage.py ask", expires_at)
+    actor = operator_name()
+    row, raw = tokens.create(owner, "manage.py ask", expires_at, actor=actor)
     try:
         yield raw
     finally:
-        row.revoked_at = timezone.now()
-        row.save(update_fields=["revoked_at"])
+        tokens.revoke(row, actor=actor)
 
 
 def _messages(base: str, token: str, model: str, prompt: str) -> Iterator[str]:

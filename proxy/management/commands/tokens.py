@@ -7,12 +7,10 @@ from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.core.management.base import CommandError
-from django.db import transaction
 from django.utils import timezone
 
-from providers import audit
 from providers.management.operator import OperatorCommand, add_format, operator_name
-from proxy.actors import issue_token
+from proxy import tokens
 from proxy.models import GatewayToken
 
 _COLUMNS = ("prefix", "name", "user", "state", "expires_at", "last_used_at")
@@ -49,10 +47,9 @@ class Command(OperatorCommand):
             raise CommandError("--days: use a whole number from 1")
         owner = find_user(options["user"])
         expires_at = timezone.now() + timedelta(days=days) if days else None
-        with transaction.atomic():
-            row, raw = issue_token(owner, options["name"], expires_at)
-            facts = {"owner": owner.get_username(), "expires_at": expires_at}
-            audit.record(operator_name(), "create", row, facts)
+        _, raw = tokens.create(
+            owner, options["name"], expires_at, actor=operator_name()
+        )
         self.print(raw)
 
     def revoke(self, options: dict[str, Any]) -> None:
@@ -60,27 +57,24 @@ class Command(OperatorCommand):
         row = GatewayToken.objects.filter(prefix=prefix).first()
         if row is None:
             raise CommandError(f"no token has the prefix {prefix!r}")
-        if row.revoked_at is None:
-            with transaction.atomic():
-                row.revoked_at = timezone.now()
-                row.save(update_fields=["revoked_at"])
-                audit.record(operator_name(), "revoke", row)
+        tokens.revoke(row, actor=operator_name())
         self.print(row.prefix)
 
     def list(self, options: dict[str, Any]) -> None:
-        tokens = GatewayToken.objects.select_related("owner")
+        found = GatewayToken.objects.select_related("owner")
         if options["user"]:
-            tokens = tokens.filter(owner=find_user(options["user"]))
+            found = found.filter(owner=find_user(options["user"]))
+        now = timezone.now()
         rows = [
             (
                 row.prefix,
                 row.name,
                 row.owner.get_username(),
-                _state(row),
+                tokens.state(row, now),
                 row.expires_at,
                 row.last_used_at,
             )
-            for row in tokens
+            for row in found
         ]
         self.print_rows(_COLUMNS, rows, style=options["format"])
 
@@ -97,11 +91,3 @@ def find_user(name: str) -> Any:
 def public_prefix(given: str) -> str:
     """Return the prefix of what may be a prefix, ``aib_prefix`` or a whole token."""
     return given.removeprefix("aib_").partition("_")[0]
-
-
-def _state(row: GatewayToken) -> str:
-    if row.revoked_at is not None:
-        return "revoked"
-    if row.expires_at is not None and row.expires_at <= timezone.now():
-        return "expired"
-    return "valid" if row.owner.is_active else "owner inactive"
