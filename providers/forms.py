@@ -135,6 +135,13 @@ class ProviderForm(forms.ModelForm):
         """The kind that is being saved; it never changes."""
         return self.cleaned_data.get("kind") or self.instance.kind
 
+    def clean_name(self) -> str:
+        """Refuse a taken name; deleted providers do not hold theirs."""
+        name = self.cleaned_data["name"]
+        if AiProvider.objects.filter(name=name).exclude(pk=self.instance.pk).exists():
+            raise ValidationError("A provider with this name exists.")
+        return name
+
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
         spec = KINDS.get(self.kind)

@@ -17,13 +17,17 @@ from django.utils import timezone
 
 from providers import audit, keystate
 from providers.audit import Actor
+from providers.encryption import UndecryptableSecret
 from providers.models import AiProvider, ApiKey
 from providers.trial import KeyTest
 
+_UNREADABLE = (
+    "The stored secret cannot be read: the key it was encrypted with is not configured."
+    " Configure that, or rotate this key."
+)
 
-def set_enabled(
-    row: AiProvider | ApiKey, enabled: bool, *, actor: Actor
-) -> bool:
+
+def set_enabled(row: AiProvider | ApiKey, enabled: bool, *, actor: Actor) -> bool:
     """Switch a provider or a key on or off; return whether that changed it."""
     if row.enabled == enabled:
         return False
@@ -90,7 +94,10 @@ def return_to_service(key: ApiKey, *, actor: Actor) -> bool:
 
 def test_key(key: ApiKey, *, actor: Actor) -> KeyTest:
     """Ask upstream whether it accepts a key; blocks up to 20 seconds."""
-    test = keystate.test_key(key, actor=str(actor))
+    try:
+        test = keystate.test_key(key, actor=str(actor))
+    except UndecryptableSecret:
+        return KeyTest(False, None, _UNREADABLE, 0)
     audit.record(actor, "test", key, {"answer": test.message})
     return test
 
@@ -114,9 +121,7 @@ def delete_key(key: ApiKey, *, actor: Actor) -> None:
         key.delete()
 
 
-def set_order(
-    provider: AiProvider, order: Sequence[UUID], *, actor: Actor
-) -> bool:
+def set_order(provider: AiProvider, order: Sequence[UUID], *, actor: Actor) -> bool:
     """Try a provider's keys in this order; keys not named come after, as they were."""
     with transaction.atomic():
         keys = {
@@ -142,9 +147,7 @@ def move_key(key: ApiKey, by: int, *, actor: Actor) -> bool:
     return set_order(key.provider, order, actor=actor)
 
 
-def _update(
-    row: AiProvider | ApiKey, actor: Actor, action: str, **values: Any
-) -> None:
+def _update(row: AiProvider | ApiKey, actor: Actor, action: str, **values: Any) -> None:
     changes = {name: [getattr(row, name), value] for name, value in values.items()}
     with transaction.atomic():
         type(row)._base_manager.filter(pk=row.pk).update(
