@@ -126,6 +126,12 @@ UNFOLD: dict[str, Any] = {
                         "providers_apikey_changelist",
                         _may("providers.view_apikey"),
                     ),
+                    _item(
+                        "MCP servers",
+                        "handyman",
+                        "proxy_mcpserver_changelist",
+                        _may("proxy.view_mcpserver"),
+                    ),
                     _item("Tokens", "badge", "proxy_gatewaytoken_changelist"),
                 ],
             },

@@ -24,10 +24,12 @@ from interceptions.models import Facet
 from providers.auditing import AuditedAdmin
 from providers.kinds import CHAT, KINDS, MESSAGES
 from providers.models import AiProvider
-from proxy import tokens
+from proxy import mcp_admin, tokens
 from proxy.api.permissions import may_manage_all
 from proxy.models import GatewayToken
 from proxy.recipes import PLACEHOLDER, Target, recipes_for
+
+__all__ = ["TokenAdmin", "mcp_admin"]
 
 LIFETIMES = (("90", "90 days"), ("30", "30 days"), ("365", "1 year"), ("", "No end"))
 

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 
 import httpx
 from django.conf import settings
@@ -30,6 +31,7 @@ from proxy.toolsets import ServerConfig, ToolSet, merge
 logger = logging.getLogger(__name__)
 
 _MOST_AT_ONCE = 8
+_TEST_SECONDS = 15.0
 
 
 class _SharedTransport(httpx.BaseTransport):
@@ -49,7 +51,7 @@ def make_client(server: ServerConfig) -> McpClient:
     )
 
 
-class _Listing:
+class _Known:
     """One server's tools, as last heard; ``error`` is "" after a success."""
 
     def __init__(self, server: ServerConfig, client: McpClient) -> None:
@@ -79,7 +81,7 @@ class Catalogue:
         self, connect: Callable[[ServerConfig], McpClient] = make_client
     ) -> None:
         self._connect = connect
-        self._listings: dict[str, _Listing] = {}
+        self._listings: dict[str, _Known] = {}
         self._current = ToolSet()
         self._changing = threading.Lock()
 
@@ -114,15 +116,15 @@ class Catalogue:
         with self._changing:
             self._ask(list(self._listings.values()))
 
-    def _kept(self, old: _Listing | None, server: ServerConfig) -> _Listing:
+    def _kept(self, old: _Known | None, server: ServerConfig) -> _Known:
         if old is not None and old.server == server:
             return old
-        return _Listing(server, self._connect(server))
+        return _Known(server, self._connect(server))
 
-    def _ask(self, listings: list[_Listing]) -> None:
+    def _ask(self, listings: list[_Known]) -> None:
         if listings:
             with ThreadPoolExecutor(min(len(listings), _MOST_AT_ONCE)) as pool:
-                list(pool.map(_Listing.refresh, listings))
+                list(pool.map(_Known.refresh, listings))
         self._current = merge(
             (item.server, item.client, item.tools) for item in self._listings.values()
         )
@@ -133,33 +135,74 @@ _stopping = threading.Event()
 _changed = threading.Event()
 
 
-def load() -> None:
+def load(into: Catalogue = catalogue) -> None:
     """Read the enabled servers and list their tools; raises django.db.Error."""
     # Selected as plain text: one that cannot be decrypted must not fail them all.
     sealed = ExpressionWrapper(F("headers"), output_field=TextField())
     rows = McpServer.objects.filter(enabled=True).defer("headers")
     try:
-        found = [read_config(row, row.sealed) for row in rows.annotate(sealed=sealed)]
+        found = [_readable(row, row.sealed) for row in rows.annotate(sealed=sealed)]
     finally:
         give_back()
-    catalogue.configure(filter(None, found))
+    into.configure(filter(None, found))
 
 
-def read_config(row: McpServer, sealed: str) -> ServerConfig | None:
-    """Return a row's configuration, None when its headers cannot be read."""
+def config_of(row: McpServer, headers: str) -> ServerConfig:
+    """Return a row's configuration; ``headers`` is JSON. Raises ValueError."""
+    return ServerConfig(
+        name=row.name,
+        url=row.url,
+        headers={str(k): str(v) for k, v in json.loads(headers or "{}").items()},
+        allow=row.allow_pattern,
+        deny=row.deny_pattern,
+        timeout=row.timeout,
+    )
+
+
+def _readable(row: McpServer, sealed: str) -> ServerConfig | None:
     try:
-        headers = json.loads(decrypt(sealed)) if sealed else {}
+        return config_of(row, decrypt(sealed) if sealed else "")
     except ValueError as error:
         facts = {"server": row.name, "reason": str(error)}
         logger.error("MCP server not usable", extra=facts)
         return None
-    return ServerConfig(
-        name=row.name,
-        url=row.url,
-        headers={str(name): str(value) for name, value in headers.items()},
-        allow=row.allow_pattern,
-        deny=row.deny_pattern,
-        timeout=row.timeout,
+
+
+@dataclass(frozen=True, slots=True)
+class ListedTool:
+    """A tool a server offers; ``id`` is what models call it by, "" if they may not."""
+
+    name: str
+    description: str
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What a server answered when it was asked just now, or why it did not."""
+
+    tools: tuple[ListedTool, ...] = ()
+    error: str = ""
+
+
+def list_now(row: McpServer) -> Listing:
+    """Ask a server for its tools, whether it is enabled or not."""
+    try:
+        config = config_of(row, row.headers)
+    except ValueError as error:
+        return Listing(error=f"the stored headers cannot be read: {error}")
+    give_back()
+    client = make_client(replace(config, timeout=min(config.timeout, _TEST_SECONDS)))
+    try:
+        tools = client.list_tools()
+    except McpError as error:
+        return Listing(error=str(error))
+    finally:
+        client.close()
+    offered = merge([(config, client, tools)])
+    ids = {found.tool.name: tool_id for tool_id, found in offered.items()}
+    return Listing(
+        tuple(ListedTool(t.name, t.description, ids.get(t.name, "")) for t in tools)
     )
 
 

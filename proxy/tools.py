@@ -274,7 +274,7 @@ class ToolLoop:
             tool=found.tool.name,
             input=sent,
             server_name=found.server.name,
-            server_url=found.server.url,
+            server_url=found.server.public_url,
             invocation_error=error,
             duration_ms=took,
         )

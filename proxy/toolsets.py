@@ -37,6 +37,11 @@ class ServerConfig:
     deny: str = ""
     timeout: float = 60.0
 
+    @property
+    def public_url(self) -> str:
+        """Return the URL without its query, which may hold a secret."""
+        return self.url.partition("?")[0]
+
 
 @dataclass(frozen=True, slots=True)
 class InjectedTool:
