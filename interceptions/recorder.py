@@ -28,6 +28,7 @@ from interceptions.models import (
 )
 from interceptions.records import (
     LAST_PROMPT,
+    LEAST_WEIGHT,
     SUMS,
     Record,
     Row,
@@ -174,6 +175,7 @@ class Recording:
         "_sums",
         "_tool_calls",
         "_turns",
+        "_weight",
         "id",
     )
 
@@ -190,6 +192,7 @@ class Recording:
         self._stop_reason = ""
         self._first_byte_at: datetime | None = None
         self._is_ended = False
+        self._weight = LEAST_WEIGHT
 
     def attempt(
         self,
@@ -248,8 +251,7 @@ class Recording:
         for call in turn.tool_calls:
             self._add_tool(_tool_row(number, turn.response_id, call))
         for thought in turn.thoughts:
-            row = {"turn": number, "source": thought.source, "content": thought.content}
-            self._add("thoughts", fitted(ModelThought, row | {"created_at": _now()}))
+            self._add_thought(number, thought)
 
     def injected_tool(
         self,
@@ -334,11 +336,7 @@ class Recording:
 
     def _record(self, end: Row | None) -> Record:
         rows, self._rows = self._rows, {}
-        weight = 1000 + sum(
-            len(row.get("content", "")) + len(row.get("input", ""))
-            for table in ("thoughts", "tool_usages")
-            for row in rows.get(table, ())
-        )
+        weight, self._weight = self._weight, LEAST_WEIGHT
         return Record(self.id, None, rows, end, weight, self._begun)
 
     def _store_so_far(self) -> None:
@@ -354,8 +352,19 @@ class Recording:
         row["interception_id"] = self.id
         self._rows.setdefault(table, []).append(row)
 
+    def _add_thought(self, turn: int, thought: ThoughtLike) -> None:
+        row = {
+            "turn": turn,
+            "source": thought.source,
+            "content": thought.content,
+            "created_at": _now(),
+        }
+        self._weight += len(thought.content)
+        self._add("thoughts", fitted(ModelThought, row))
+
     def _add_tool(self, row: Row) -> None:
         self._tool_calls += 1
+        self._weight += len(row["input"])
         self._add("tool_usages", fitted(ToolUsage, row))
 
     def _add_usage(self, turn: int, response_id: str, usage: UsageLike) -> None:
@@ -421,7 +430,7 @@ def _start_record(interception: UUID, facts: Start) -> Record:
     prompt: Row = {"interception_id": interception, "prompt": facts.prompt}
     prompt = fitted(UserPrompt, prompt | {"id": new_id(), "created_at": now})
     row["last_prompt"] = prompt["prompt"][:LAST_PROMPT]
-    weight = 1000 + len(prompt["prompt"])
+    weight = LEAST_WEIGHT + len(prompt["prompt"])
     return Record(interception, row, {"prompts": [prompt]}, None, weight)
 
 

@@ -8,6 +8,7 @@ Knows the tables, not how they are written.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -81,6 +82,8 @@ END = (
 )
 LAST_PROMPT = 500
 """Characters of the prompt that a session shows; sent along with a start."""
+LEAST_WEIGHT = 1000
+"""About how many bytes a record is without the texts people and models wrote."""
 SWEPT = "swept"
 """Key in an interception's metadata: ended by the sweeper, so a true end still wins."""
 
@@ -99,7 +102,7 @@ class Record:
     start: Row | None = None
     rows: dict[str, list[Row]] = field(default_factory=dict)
     end: Row | None = None
-    weight: int = 1000
+    weight: int = LEAST_WEIGHT
     begun: Record | None = None
 
     def to_json(self) -> bytes:
@@ -163,10 +166,24 @@ def dump(value: Any) -> bytes:
 
 def fitted(model: type[Model], row: Row) -> Row:
     """Make the row's texts storable, in place: clean, and no longer than fits."""
-    for name, width in _texts(model):
-        value = row.get(name)
-        if value:
-            row[name] = clean_text(value)[:width]
+    return _fit(row, _texts(model))
+
+
+def fitted_start(row: Row) -> Row:
+    """Like ``fitted``, for a start."""
+    row["metadata"] = clean(row["metadata"])
+    return _fit(row, _texts(Interception, START))
+
+
+def _fit(row: Row, texts: Iterable[tuple[str, int]]) -> Row:
+    for name, width in texts:
+        value = row[name]
+        if not value:
+            continue
+        if not value.isascii() or "\0" in value:
+            row[name] = value = clean_text(value)
+        if len(value) > width:
+            row[name] = value[:width]
     return row
 
 
@@ -177,18 +194,15 @@ def columns(model: type[Model]) -> tuple[Field[Any, Any], ...]:
 
 
 @cache
-def _texts(model: type[Model]) -> tuple[tuple[str, int | None], ...]:
+def _texts(
+    model: type[Model], names: tuple[str, ...] = ()
+) -> tuple[tuple[str, int], ...]:
+    """Return the text columns, or those among the names, with their widths."""
     return tuple(
-        (f.attname, f.max_length)
+        (f.attname, f.max_length or sys.maxsize)
         for f in columns(model)
-        if isinstance(f, (CharField, TextField))
+        if isinstance(f, (CharField, TextField)) and (not names or f.attname in names)
     )
-
-
-def fitted_start(row: Row) -> Row:
-    """Like ``fitted``, for a start."""
-    row["metadata"] = clean(row["metadata"])
-    return fitted(Interception, row)
 
 
 def ended(
@@ -215,7 +229,8 @@ def ended(
         SWEPT: is_swept,
         **dict.fromkeys(SUMS, 0),
     }
-    return fitted(Interception, row | facts)
+    row.update(facts)
+    return _fit(row, _texts(Interception, END))
 
 
 def clean_text(value: str) -> str:

@@ -7,16 +7,23 @@
 3. Parts of one statement do not see each other's rows. A batch that starts and ends the
    same interception is therefore written by two.
 4. Locks are taken in one order everywhere: interceptions first, then sessions sorted.
+5. The plan is made once, perhaps on empty tables. Conditions that would tempt the
+   planner to a poor index (all rows of an initiator, all open rows) are therefore
+   written so that none can serve them, and conditions that always hold (``>= 0``) tell
+   it that few rows are to be found by their ids.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from functools import cache
+from itertools import count
 from uuid import UUID
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Field
+from psycopg import RawCursor
 
 from interceptions.models import Interception, Session
 from interceptions.records import (
@@ -55,7 +62,11 @@ def _execute(connection: BaseDatabaseWrapper, batch: Batch) -> set[UUID]:
     if not parameters:
         return set()
     statement = _statement(bool(batch.starts), tables, bool(batch.ends))
-    with connection.cursor() as cursor:
+    connection.ensure_connection()
+    with (
+        connection.wrap_database_errors,
+        RawCursor(connection.connection) as cursor,
+    ):
         cursor.execute(statement, parameters)
         return {row[0] for row in cursor.fetchall()}
 
@@ -72,7 +83,11 @@ def _statement(starts: bool, tables: tuple[str, ...], ends: bool) -> str:
     if changes:
         parts.append(_sessions_part(changes))
     result = "SELECT id FROM ended" if ends else "SELECT NULL::uuid LIMIT 0"
-    return f"WITH {', '.join(parts)} {result}"
+    numbers = count(1)
+    text = re.sub(
+        "%s", lambda _: f"${next(numbers)}", f"WITH {', '.join(parts)} {result}"
+    )
+    return " ".join(text.split())
 
 
 def _definition(fields: Iterable[tuple[str, str]]) -> str:
@@ -112,7 +127,7 @@ starts AS MATERIALIZED (
     SELECT i.id, i.thread_id, i.session_id FROM {_TOOLS} t
     JOIN {_INTERCEPTIONS} i ON i.id = t.interception_id
     WHERE t.tool_call_id = r.correlating_tool_call_id AND NOT (t.tool_call_id = '')
-      AND i.initiator_id = r.initiator_id
+      AND (i.initiator_id = r.initiator_id) IS TRUE
     ORDER BY t.id DESC LIMIT 1
   ) parent ON TRUE
 ),
@@ -146,7 +161,9 @@ ended AS (
     metadata = CASE WHEN r.{SWEPT} THEN i.metadata || '{{"{SWEPT}": true}}'
       ELSE i.metadata END
   FROM jsonb_to_recordset(%s::jsonb) AS r({definition})
-  WHERE i.id = r.id AND i.ended_at IS NULL
+  WHERE i.id = r.id
+    AND COALESCE(i.ended_at, '-infinity') = '-infinity'
+    AND {" AND ".join(f"r.{name} >= 0" for name in ("turns", "tool_calls", *SUMS))}
   RETURNING i.*
 )"""
 
@@ -164,7 +181,7 @@ _STARTED = f"""
       END AS threads,
     1 AS interceptions, 0 AS failures, 0 AS tool_calls,
     {", ".join(f"0::bigint AS {name}" for name in SUMS)}
-  FROM starts WHERE id IN (SELECT id FROM started)"""
+  FROM starts WHERE (id IN (SELECT id FROM started)) IS TRUE"""
 _ENDED = f"""
   SELECT id, initiator_id, session_id, client, user_agent, provider_name, model,
     started_at, ended_at, '' AS last_prompt,

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import deque
+import time
 from collections.abc import Callable, Sequence
+from queue import Empty, SimpleQueue
 from typing import Protocol
 
 from interceptions.committer import Committer, DatabaseAway, Rejected
@@ -24,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 _MOST_RECORDS = 256
 _MOST_BYTES = 4_000_000
+_ROOM_STEP_SECONDS = 0.005
 
 
 class QueueFull(Exception):
@@ -37,11 +39,12 @@ class Ticket:
     where ``journals`` allows it, else what prevented it.
     """
 
-    __slots__ = ("_latch", "error", "journals", "record")
+    __slots__ = ("_latch", "error", "is_claimed", "journals", "record")
 
     def __init__(self, record: Record, *, journals: bool) -> None:
         self.record = record
         self.journals = journals
+        self.is_claimed = False
         self.error: Exception | None = None
         self._latch = threading.Lock()
         self._latch.acquire()
@@ -102,11 +105,11 @@ class Writer:
         self._open_committer = open_committer
         self._journal = journal
         self._limit = queue_limit
-        self._queue: deque[Ticket] = deque()
-        lock = threading.Lock()
-        self._filled = threading.Condition(lock)
-        self._drained = threading.Condition(lock)
-        self._stopping = False
+        # Not a Condition, nor anything made of one: gevent lets other greenlets run
+        # at each notification, which costs more than all else here.
+        self._queue: SimpleQueue[Ticket | None] = SimpleQueue()
+        self._claiming = threading.Lock()
+        self._is_stopping = False
         self._thread = threading.Thread(
             target=self._run, name="aibridge-writer", daemon=True
         )
@@ -117,60 +120,84 @@ class Writer:
 
     def stop(self, seconds: float) -> None:
         """Store what is queued within so many seconds, and journal the rest."""
-        with self._filled:
-            self._stopping = True
-            self._filled.notify_all()
+        self._queue.put(None)
         self._thread.join(seconds)
-        with self._filled:
-            left, self._queue = list(self._queue), deque()
+        left = self._claimed(self._drain())
         stopped = DatabaseAway("the writer was stopped", tried=False)
         settle(left, dict.fromkeys(range(len(left)), stopped), self._journal)
 
     def submit(
         self, record: Record, patience: float = 0, *, journals: bool = True
     ) -> Ticket:
+        self._wait_for_room(patience)
         ticket = Ticket(record, journals=journals)
-        with self._filled:
-            if len(self._queue) >= self._limit and not self._drained.wait_for(
-                lambda: len(self._queue) < self._limit, patience
-            ):
-                raise QueueFull
-            self._queue.append(ticket)
-            self._filled.notify()
+        self._queue.put(ticket)
         return ticket
 
     def withdraw(self, ticket: Ticket) -> bool:
-        with self._filled:
-            try:
-                self._queue.remove(ticket)
-            except ValueError:
-                return False
-        return True
+        with self._claiming:
+            if not ticket.is_claimed:
+                ticket.is_claimed = True
+                return True
+        return False
 
     def depth(self) -> int:
         """Return how many records wait."""
-        return len(self._queue)
+        return self._queue.qsize()
+
+    def _wait_for_room(self, seconds: float) -> None:
+        if self._queue.qsize() < self._limit:
+            return
+        until = time.monotonic() + seconds
+        while self._queue.qsize() >= self._limit:
+            if time.monotonic() >= until:
+                raise QueueFull
+            time.sleep(_ROOM_STEP_SECONDS)
 
     def _run(self) -> None:
         committer = self._open_committer()
         try:
-            while batch := self._take():
-                self._commit(committer, batch)
+            while not self._is_stopping:
+                if batch := self._take():
+                    self._commit(committer, batch)
         finally:
             committer.close()
 
     def _take(self) -> list[Ticket]:
-        """Wait for records; return nothing once there are none and none will come."""
-        with self._filled:
-            while not self._queue and not self._stopping:
-                self._filled.wait()
-            batch: list[Ticket] = []
-            weight = 0
-            while self._queue and len(batch) < _MOST_RECORDS and weight < _MOST_BYTES:
-                batch.append(self._queue.popleft())
-                weight += batch[-1].record.weight
-            self._drained.notify_all()
-        return batch
+        """Wait for a record, and take with it what else waits and fits in a batch."""
+        taken: list[Ticket] = []
+        weight = 0
+        ticket = self._queue.get()
+        while ticket is not None:
+            taken.append(ticket)
+            weight += ticket.record.weight
+            if len(taken) == _MOST_RECORDS or weight >= _MOST_BYTES:
+                return self._claimed(taken)
+            try:
+                ticket = self._queue.get_nowait()
+            except Empty:
+                return self._claimed(taken)
+        self._is_stopping = True
+        return self._claimed(taken)
+
+    def _drain(self) -> list[Ticket]:
+        """Take everything that is left."""
+        taken: list[Ticket] = []
+        while True:
+            try:
+                ticket = self._queue.get_nowait()
+            except Empty:
+                return taken
+            if ticket is not None:
+                taken.append(ticket)
+
+    def _claimed(self, tickets: list[Ticket]) -> list[Ticket]:
+        """Return those that were not withdrawn, and cannot be any more."""
+        with self._claiming:
+            claimed = [ticket for ticket in tickets if not ticket.is_claimed]
+            for ticket in claimed:
+                ticket.is_claimed = True
+        return claimed
 
     def _commit(self, committer: Committer, batch: Sequence[Ticket]) -> None:
         try:
