@@ -6,7 +6,7 @@ copy of the answer, record the end, let the last byte go.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -34,7 +34,7 @@ from proxy import (
     outgoing,
     tools,
 )
-from proxy.actors import Actor
+from proxy.call import Call
 from proxy.credentials import Credential
 from proxy.dialects.base import (
     BadRequestBody,
@@ -47,36 +47,12 @@ from proxy.dialects.tooling import Output
 from proxy.failover import Answer, Attempt
 from proxy.relay import Relay
 from proxy.turns import ToolTurns, read_answer, read_body
-from proxy.watch import ClientWatch
 from proxy.woven import WovenRelay
 
 _Response = TypeVar("_Response", bound=HttpResponseBase)
 
 INTERCEPTION_HEADER = "X-AIBridge-Interception-Id"
 _STREAM_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-
-
-@dataclass(slots=True)
-class Call:
-    """What a client sent.
-
-    ``route`` is decoded, ``raw_route`` as the client escaped it; ``lower`` maps
-    lower-case header names to values; ``peer`` is the address that connected and
-    ``scheme`` how, as the server tells.
-    """
-
-    method: str
-    route: str
-    raw_route: str
-    query: str
-    headers: list[tuple[str, str]]
-    lower: dict[str, str]
-    body: bytes
-    actor: Actor
-    byok: bool
-    watch: ClientWatch
-    peer: str = ""
-    scheme: str = "http"
 
 
 class Interceptor:

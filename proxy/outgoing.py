@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httpx
 from django.conf import settings
@@ -14,14 +14,12 @@ from providers.kinds import Kind
 from providers.registry import Provider
 from proxy import bedrock, errors, headers
 from proxy.bedrock_stream import reading_frames
+from proxy.call import Call
 from proxy.dialects.base import BridgedRequest
 from proxy.dialects.splice import NotAnObject
 from proxy.dump import dumping
 from proxy.failover import Outgoing, send
 from proxy.watch import ClientWatch
-
-if TYPE_CHECKING:
-    from proxy.interceptor import Call
 
 
 def bridged(

@@ -18,11 +18,11 @@ from providers.keypool import Key
 from providers.kinds import KindSpec
 from providers.provider import Provider
 from proxy import credentials, errors, exchanges, failover, metrics
+from proxy.call import Call
 from proxy.credentials import BYOK, Credential
 from proxy.dump import Send, dumping, passthrough_path
 from proxy.failover import Answer, Attempt, Outgoing, upstream_errors
 from proxy.headers import HOP_BY_HOP, Headers, upstream_headers
-from proxy.interceptor import Call
 from proxy.outgoing import extensions, upstream_url
 
 _MOST_DECODINGS = 10

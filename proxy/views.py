@@ -18,8 +18,9 @@ from providers.registry import Provider
 from proxy import dialects, errors, passthrough
 from proxy.actors import actors, find_token
 from proxy.body import read_body
+from proxy.call import Call
 from proxy.dialects.base import Dialect
-from proxy.interceptor import Call, Interceptor
+from proxy.interceptor import Interceptor
 from proxy.limits import admit
 from proxy.watch import ClientWatch
 

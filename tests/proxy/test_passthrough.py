@@ -11,7 +11,7 @@ from providers.kinds import KINDS, Kind
 from providers.provider import Provider
 from proxy import errors
 from proxy.actors import Actor
-from proxy.interceptor import Call
+from proxy.call import Call
 from proxy.outgoing import upstream_url
 from proxy.passthrough import (
     BadPath,
