@@ -13,7 +13,7 @@ from django.conf import settings
 
 from interceptions.recorder import Recording
 from proxy import errors, failover
-from proxy.dialects.base import Dialect, Turn
+from proxy.dialects.base import Dialect, NotAnAnswer, Turn
 from proxy.dialects.tooling import Output
 from proxy.failover import Answer
 from proxy.metrics import Meter
@@ -76,7 +76,7 @@ class ToolTurns:
             body = read_body(answer)
             if answer.status >= 400:
                 return answer, body, Turn()
-            turn = self._dialect.read_answer(body)
+            turn = read_answer(self._dialect, body)
             output = self.loop.read_output(body)
             if turn.error is not None or not output.continues:
                 self.final = output
@@ -127,3 +127,12 @@ def read_body(answer: Answer) -> bytes:
     if answer.body is not None:
         return answer.body
     return failover.read_body(answer.response, limit=settings.AIBRIDGE_MAX_ANSWER_BYTES)
+
+
+def read_answer(dialect: Dialect, body: bytes) -> Turn:
+    """Return a whole answer's turn; raises UpstreamBroke when the body is none."""
+    turn = dialect.read_answer(body)
+    if isinstance(turn.error, NotAnAnswer):
+        # An SDK must not have to guess what an empty or torn 200 means.
+        raise errors.UpstreamBroke(turn.error.message)
+    return turn

@@ -79,6 +79,11 @@ class TurnError:
 
 
 @dataclass(slots=True)
+class NotAnAnswer(TurnError):
+    """The body of status 200 is nothing that this API answers."""
+
+
+@dataclass(slots=True)
 class Turn:
     """One upstream answer, as far as it was seen."""
 

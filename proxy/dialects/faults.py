@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .base import Json, TurnError
+from .base import Json, NotAnAnswer, TurnError
 from .jsontext import as_object, as_objects, as_text, read_json
 
 LONGEST_TEXT = 4096
@@ -77,9 +77,9 @@ def truncated() -> TurnError:
     )
 
 
-def not_an_answer() -> TurnError:
+def not_an_answer() -> NotAnAnswer:
     """Return the error of an answer of status 200 that is no JSON object."""
-    return TurnError("server_error", "upstream's answer is not a JSON object")
+    return NotAnAnswer("server_error", "upstream's answer is not a JSON object")
 
 
 def turn_error(data: Json) -> TurnError:
