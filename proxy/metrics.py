@@ -7,6 +7,8 @@ since those come from clients.
 from __future__ import annotations
 
 import time
+from functools import lru_cache
+from typing import Any
 
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -108,6 +110,12 @@ _model_label = _Bounded()
 _tool_label = _Bounded()
 
 
+@lru_cache(maxsize=8192)
+def _child(metric: Any, *labels: str) -> Any:
+    """Return the metric's child with these labels; finding it anew costs more."""
+    return metric.labels(*labels)
+
+
 class Meter:
     """Counts one interception; made when it begins, ``end`` counts once."""
 
@@ -118,25 +126,28 @@ class Meter:
         self._client = client
         self._started = time.monotonic()
         self._ended = False
-        interceptions_inflight.labels(provider, self._route).inc()
+        _child(interceptions_inflight, provider, self._route).inc()
 
     def prompt(self) -> None:
         """Count the request's prompt."""
-        prompts_total.labels(self._provider, self._model, self._client).inc()
+        _child(prompts_total, self._provider, self._model, self._client).inc()
 
     def turn(self, turn: Turn) -> None:
         """Count the tokens and tools of one upstream answer."""
         if turn.usage is not None:
             self._tokens(turn.usage)
         for call in turn.tool_calls:
-            non_injected_tool_selections_total.labels(
-                self._provider, self._model, _tool_label(call.name)
+            _child(
+                non_injected_tool_selections_total,
+                self._provider,
+                self._model,
+                _tool_label(call.name),
             ).inc()
 
     def injected_tool(self, server: str, name: str) -> None:
         """Count a call of an MCP tool by the gateway."""
-        injected_tool_invocations_total.labels(
-            self._provider, self._model, server, name
+        _child(
+            injected_tool_invocations_total, self._provider, self._model, server, name
         ).inc()
 
     def _tokens(self, usage: Usage) -> None:
@@ -149,8 +160,8 @@ class Meter:
         }
         for kind, count in counts.items():
             if count > 0:
-                tokens_total.labels(
-                    self._provider, self._model, kind, self._client
+                _child(
+                    tokens_total, self._provider, self._model, kind, self._client
                 ).inc(count)
 
     def end(self, *, error_type: str, cancelled: bool, attempts: int) -> None:
@@ -159,12 +170,18 @@ class Meter:
             return
         self._ended = True
         outcome = "failed" if error_type else "cancelled" if cancelled else "completed"
-        interceptions_inflight.labels(self._provider, self._route).dec()
-        interceptions_total.labels(
-            self._provider, self._model, outcome, error_type, self._route, self._client
+        _child(interceptions_inflight, self._provider, self._route).dec()
+        _child(
+            interceptions_total,
+            self._provider,
+            self._model,
+            outcome,
+            error_type,
+            self._route,
+            self._client,
         ).inc()
-        interceptions_duration_seconds.labels(self._provider, self._model).observe(
+        _child(interceptions_duration_seconds, self._provider, self._model).observe(
             time.monotonic() - self._started
         )
         if attempts:
-            key_pool_failover_attempts.labels(self._provider).observe(attempts)
+            _child(key_pool_failover_attempts, self._provider).observe(attempts)
