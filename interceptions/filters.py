@@ -13,7 +13,7 @@ import django_filters
 from django import forms
 from django.db import connection
 from django.db.models import BooleanField, Exists, Func, OuterRef, QuerySet, Value
-from django.http import HttpRequest
+from django.http import HttpRequest, QueryDict
 
 from interceptions.choices import CredentialKind, ErrorType, Outcome
 from interceptions.fulltext import with_words
@@ -44,7 +44,7 @@ class _HoldsName(Func):
 def _of_provider(interceptions: QuerySet, value: AiProvider | str) -> QuerySet:
     if value == UNATTRIBUTED:
         return interceptions.filter(provider=None)
-    return interceptions.for_provider(value)
+    return interceptions.for_provider(value)  # type: ignore[attr-defined]
 
 
 def _holding(sessions: QuerySet, field: str, name: str) -> QuerySet:
@@ -102,7 +102,7 @@ class SearchFilterSet(django_filters.FilterSet):
         prefix: str | None = None,
     ) -> None:
         self._problems: list[dict[str, str]] = []
-        single = data.dict() if hasattr(data, "dict") else dict(data or {})
+        single = data.dict() if isinstance(data, QueryDict) else dict(data or {})
         super().__init__(
             self._with_search(single), queryset, request=request, prefix=prefix
         )

@@ -9,7 +9,7 @@ from django.db import models
 from django.db.models import Q
 
 if TYPE_CHECKING:
-    from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+    from django.contrib.auth.models import AnonymousUser, User
 
     from providers.models import AiProvider
 
@@ -19,15 +19,15 @@ _READ_ALL = "interceptions.view_interception"
 class _InitiatedQuerySet(models.QuerySet):
     """Rows that somebody initiated."""
 
-    def for_initiator(self, user: AbstractBaseUser | AnonymousUser) -> Self:
+    def for_initiator(self, user: User | AnonymousUser) -> Self:
         """Return only what this user asked for."""
         return self.filter(initiator_id=user.pk)
 
-    def visible_to(self, user: AbstractBaseUser | AnonymousUser) -> Self:
+    def visible_to(self, user: User | AnonymousUser) -> Self:
         """Return what this user may read: everything, the own rows, or nothing."""
         if not user.is_active:
             return self.none()
-        if user.has_perm(_READ_ALL):  # type: ignore[union-attr]
+        if user.has_perm(_READ_ALL):
             return self.all()
         if settings.AIBRIDGE_MEMBERS_READ_OWN:
             return self.for_initiator(user)

@@ -11,7 +11,7 @@ ADMINISTRATORS = "Administrators"
 AUDITORS = "Auditors"
 
 _ALL = ("add", "change", "delete", "view")
-_RECORDS = {
+_RECORDS: dict[str, tuple[str, ...]] = {
     "interceptions.Interception": ("view",),
     "interceptions.Attempt": ("view",),
     "interceptions.TokenUsage": ("view",),

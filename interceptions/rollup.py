@@ -59,8 +59,8 @@ def _recompute(initiator: int, ids: list[str]) -> int:
         rows = Interception.objects.filter(
             initiator=initiator, session_id__in=[s.session_id for s in sessions]
         ).order_by()
-        figures = {
-            row.pop("session_id"): row
+        figures: dict[str, dict[str, Any]] = {
+            row["session_id"]: dict(row)
             for row in rows.values("session_id").annotate(**_FIGURES)
         }
         names = {column: _names(rows, column) for column in ("provider_name", "model")}

@@ -115,7 +115,7 @@ class SessionPages:
         context = {"session": session, "matches": matches, "text": text}
         return render(request, "aibridge/parts/matches.html", context)
 
-    def live_view(self, request: HttpRequest, pk: UUID) -> HttpResponse:
+    def live_view(self, request: HttpRequest, pk: UUID) -> StreamingHttpResponse:
         """Tell by server-sent events whenever something happened in the session."""
         session = self._session(request, pk)
         answer = StreamingHttpResponse(feed(session), content_type="text/event-stream")

@@ -107,7 +107,7 @@ def _beats() -> dict[UUID, Beat]:
     """Return the workers that have a row or an open interception."""
     open_rows = Interception.objects.filter(ended_at=None, worker__isnull=False)
     workers = open_rows.order_by().values_list("worker", flat=True).distinct()
-    beats: dict[UUID, Beat] = dict.fromkeys(workers)
+    beats: dict[UUID, Beat] = {worker: None for worker in workers if worker}
     beats.update(Worker.objects.values_list("pk", "beat_at"))
     return beats
 
@@ -147,7 +147,10 @@ def _sums(of: Q) -> dict[UUID, dict[str, int]]:
     usages = TokenUsage.objects.filter(of).order_by().values("interception")
     sums: dict[UUID, dict[str, int]] = {}
     for row in usages.annotate(turns=Max("turn") + 1, **{n: Sum(n) for n in SUMS}):
-        sums[row.pop("interception")] = row
+        interception = row["interception"]
+        sums[interception] = {
+            name: count for name, count in dict(row).items() if name != "interception"
+        }
     tools = ToolUsage.objects.filter(of).order_by().values_list("interception")
     for interception, count in tools.annotate(Count("pk")):
         sums.setdefault(interception, {})["tool_calls"] = count

@@ -176,7 +176,8 @@ def _groups(rows: QuerySet) -> QuerySet:
 
 def _fill_screen(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the first threads that together fill a screen, at least one."""
-    chosen, steps = [], 0
+    chosen: list[dict[str, Any]] = []
+    steps = 0
     for group in groups:
         if chosen and steps + min(group["total"], STEPS) > SCREEN:
             break

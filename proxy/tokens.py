@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from django.contrib.auth.models import AbstractBaseUser
+from django.contrib.auth.models import User
 from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
 from providers import audit
+from providers.audit import Actor
 from proxy.actors import issue_token
 from proxy.models import GatewayToken
 
@@ -26,11 +27,11 @@ STATE_LABELS = {
 
 
 def create(
-    owner: AbstractBaseUser,
+    owner: User,
     name: str,
     expires_at: datetime | None,
     *,
-    actor: AbstractBaseUser | str,
+    actor: audit.Actor,
 ) -> tuple[GatewayToken, str]:
     """Return a new token and its text, which is never shown again."""
     with transaction.atomic():
@@ -40,7 +41,7 @@ def create(
     return row, raw
 
 
-def revoke(token: GatewayToken, *, actor: AbstractBaseUser | str) -> bool:
+def revoke(token: GatewayToken, *, actor: audit.Actor) -> bool:
     """Refuse a token from now on; False if it was revoked already."""
     with transaction.atomic():
         rows = GatewayToken.objects.filter(pk=token.pk, revoked_at=None)
