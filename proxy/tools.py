@@ -50,7 +50,8 @@ _TOOLINGS: dict[str, Tooling] = {
 _NOT_RUN_MIXED = "not run: the model called a tool of the client in the same turn"
 _NOT_RUN_CUT = "not run: the answer ended before the model was done"
 _NOT_RUN_LIMIT = "not run: the limit of turns is reached"
-_LEFT = "cancelled: the request ended before the tool did"
+LEFT = "cancelled: the request ended before the tool did"
+"""The error of a call that was stopped because its request was."""
 
 
 class TooManyTools(errors.GatewayError):
@@ -203,7 +204,7 @@ class ToolLoop:
         return [
             run.value
             if isinstance(run.value, ToolOutcome)
-            else ToolOutcome(call, error=_LEFT)
+            else ToolOutcome(call, error=LEFT)
             for run, call in zip(runs, output.calls, strict=True)
         ]
 
@@ -234,7 +235,7 @@ class ToolLoop:
 
     def _run(self, call: ToolCall, notebook: Notebook) -> ToolOutcome:
         started = time.monotonic()
-        outcome = ToolOutcome(call, error=_LEFT)
+        outcome = ToolOutcome(call, error=LEFT)
         try:
             outcome = self._outcome(call)
         finally:

@@ -17,7 +17,7 @@ from proxy.dialects.base import Dialect, NotAnAnswer, Turn
 from proxy.dialects.tooling import Output
 from proxy.failover import Answer
 from proxy.metrics import Meter
-from proxy.tools import ToolLoop
+from proxy.tools import LEFT, ToolLoop
 from proxy.watch import ClientWatch
 
 
@@ -96,8 +96,8 @@ class ToolTurns:
         """Run a turn's calls and make the loop ready to ask for the next."""
         watch = self._watch
         outcomes = self.loop.run(output, self, watch.on_gone)
-        if watch.gone:
-            raise errors.UpstreamBroke("the client left while tools ran")
+        if watch.gone or any(outcome.error == LEFT for outcome in outcomes):
+            raise errors.UpstreamBroke("the request ended while tools ran")
         self.loop.advance(output, outcomes)
 
     def ask_for_stream(self) -> Answer:

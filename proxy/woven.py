@@ -74,10 +74,14 @@ class WovenRelay(Relay):
 
     def _turn(self) -> Iterator[bytes]:
         """Read one turn to its end."""
-        reader = self._reader
+        reader, size = self._reader, 0
         self._chunks = self._answer.chunks()
         with upstream_errors():
             for chunk in self._chunks:
+                size += len(chunk)
+                if size > settings.AIBRIDGE_MAX_ANSWER_BYTES:
+                    # What was said is kept for the next turn, so it has a limit.
+                    raise errors.UpstreamBroke("upstream's answer is too large")
                 reader.feed(chunk)
                 yield self.weaver.feed(chunk)
                 if reader.ended:

@@ -14,9 +14,11 @@ import pytest
 
 from interceptions.models import Interception
 from proxy.models import McpServer
-from tests.answers import Answer
+from tests.answers import Answer, SeenRequest
+from tests.aws import FRAMES, frames_of
 from tests.live.apis import APIS, CHAT, MESSAGES, RESPONSES, Api
 from tests.live.gateway import Gateway
+from tests.mcp.running import running_server
 from tests.toolturns import say, tool_results
 from tests.upstream import FakeUpstream
 
@@ -274,6 +276,50 @@ def test_twenty_requests_with_tools_take_as_long_as_one(
     assert all("It is five." in answer.text for answer in answers)
     # One after another they would take twenty seconds.
     assert took < 10
+
+
+# Other servers and kinds
+
+
+def test_server_of_the_era_before(gateway, upstream, served, token, offer_tools):
+    with running_server("--legacy") as url:
+        offer_tools(url=url)
+        provider = served("anthropic")
+        upstream.answer_with(asks_for(ADD))
+        answer = MESSAGES.call(gateway.url, provider.name, token)
+    assert "It is five." in answer.text
+    assert "5" in tool_results(upstream.last)[0]
+
+
+@pytest.mark.parametrize("streaming", [False, True], ids=["blocking", "streaming"])
+def test_tools_through_bedrock(
+    streaming, gateway, upstream, served, token, offer_tools
+):
+    offer_tools()
+    secrets = {"access_key": "AKIAIOSFODNN7EXAMPLE", "access_key_secret": "secret"}
+    options = {"region": "eu-west-1", "model": "m:0", "small_fast_model": "s"}
+    provider = served(
+        "bedrock", (), options=options, secret_options=json.dumps(secrets)
+    )
+    model = asks_for(ADD, text="One moment.")
+
+    def answer(request):
+        plain = SeenRequest(
+            "POST", "/v1/messages", [], request.body, 0, number=request.number
+        )
+        framed = "response-stream" in request.path
+        plain.body = json.dumps(request.json() | {"stream": framed}).encode()
+        made = model(plain)
+        if not framed:
+            return made
+        frames = frames_of(b"".join(made.chunks))
+        return Answer(chunks=frames, headers={"content-type": FRAMES})
+
+    upstream.answer_with(answer)
+    got = MESSAGES.call(gateway.url, provider.name, token, streaming=streaming)
+    assert "It is five." in got.text
+    assert {request.path.split("/")[2] for request in upstream.requests} == {"m%3A0"}
+    assert recorded(got).turns == 2
 
 
 # Failures
