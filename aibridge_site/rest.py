@@ -53,7 +53,6 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "SERVE_INCLUDE_SCHEMA": False,
     "COMPONENT_SPLIT_REQUEST": True,
     "COMPONENT_SPLIT_PATCH": True,
-    "ENUM_ADD_EXPLICIT_BLANK_NULL_CHOICE": False,
     "ENUM_NAME_OVERRIDES": {
         "ErrorTypeEnum": "interceptions.choices.ErrorType",
         "OutcomeEnum": "interceptions.choices.Outcome",
@@ -66,6 +65,10 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         "TokenStateEnum": "proxy.api.serializers.STATES",
     },
     "PREPROCESSING_HOOKS": ["providers.api.routes.documented"],
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "aibridge_site.openapi.finish",
+    ],
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "SWAGGER_UI_SETTINGS": {"deepLinking": True, "persistAuthorization": False},

@@ -18,18 +18,9 @@ SEARCHED_CHARACTERS = 65536
 _WORD = re.compile(r"[^\W_]+")
 _PUNCTUATION = string.punctuation
 _BLANKS = " " * len(_PUNCTUATION)
-_QUOTED = _PUNCTUATION.replace("'", "''").replace("%", "%%")
-
-# The expression of the index prompt_words, word for word.
-VECTOR = (
-    "to_tsvector('simple'::regconfig, "
-    f"translate(left(%(expressions)s, {SEARCHED_CHARACTERS}), "
-    f"'{_QUOTED}', '{_BLANKS}'))"
-)
-
-
-class _WordsOf(Func):
-    template = VECTOR
+_QUOTED = _PUNCTUATION.replace("'", "''")
+_BEFORE = "to_tsvector('simple'::regconfig, translate(left("
+_AFTER = f", {SEARCHED_CHARACTERS}), '{_QUOTED}', '{_BLANKS}'))"
 
 
 class _Matches(Func):
@@ -40,6 +31,16 @@ class _Matches(Func):
 
 class _Query(Func):
     template = "to_tsquery('simple'::regconfig, %(expressions)s)"
+
+
+def index_expression(column: str) -> str:
+    """Return the SQL of what the index prompt_words holds of a column."""
+    return f"{_BEFORE}{column}{_AFTER}"
+
+
+class _WordsOf(Func):
+    # A percent sign stands for itself after Func's and the driver's formatting.
+    template = f"{_BEFORE}%(expressions)s{_AFTER.replace('%', '%%%%')}"
 
 
 def words_in(text: str) -> list[str]:

@@ -136,10 +136,14 @@ class Thread:
 
 @dataclass(frozen=True, slots=True)
 class ThreadPage:
-    """Threads of a session in order, and whether there are more on either side."""
+    """Threads of a session in order, and whether there are more on either side.
+
+    ``total`` counts the threads of the whole session.
+    """
 
     session: Session
     threads: list[Thread]
+    total: int
     has_previous: bool = False
     has_next: bool = False
 
@@ -174,9 +178,12 @@ def load_page(
     ids, more = found[:limit], len(found) > limit
     if before is not None:
         ids.reverse()
-        return ThreadPage(session, _load(rows, ids), has_previous=more, has_next=True)
     return ThreadPage(
-        session, _load(rows, ids), has_previous=after is not None, has_next=more
+        session,
+        _load(rows, ids),
+        total=rows.order_by().values("thread_id").distinct().count(),
+        has_previous=more if before is not None else after is not None,
+        has_next=more if before is None else True,
     )
 
 

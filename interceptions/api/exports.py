@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 import orjson
@@ -161,6 +161,8 @@ _TYPES = {"csv": "text/csv; charset=utf-8", "jsonl": "application/x-ndjson"}
 
 
 def _file(chunks: Iterator[bytes], name: str) -> StreamingHttpResponse:
+    # What fails at once is an error with a status, not a file that ends early.
+    chunks = chain([next(chunks, b"")], chunks)
     response = StreamingHttpResponse(
         chunks, content_type=_TYPES[name.rpartition(".")[2]]
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.db import connection
-from django.db.models import CharField, QuerySet
+from django.db.models import QuerySet
 from django.db.models.functions import Collate
 
 from interceptions.models import Facet
@@ -68,5 +68,5 @@ def _gone(name: str) -> dict[str, Any]:
 def _bytewise(column: str) -> Any:
     """Return an order that is the same under every locale of the database."""
     if connection.vendor == "postgresql":
-        return Collate(column, "C", output_field=CharField())
+        return Collate(column, "C")
     return column

@@ -14,7 +14,7 @@ from interceptions.permissions import ReadsEverything
 from interceptions.search import SearchError, parse_search
 from providers.api.base import StrictView
 from providers.api.errors import InvalidQuery
-from providers.api.paging import read_limit, read_number
+from providers.api.paging import read_limit, read_number, read_text
 from providers.api.schema import limit_parameter, text_parameter
 
 _FURTHEST = 1_000_000
@@ -46,7 +46,7 @@ class _FacetView(StrictView):
         return Response(list(values[start : start + read_limit(request)]))
 
     def _prefix(self, request: Request) -> str:
-        text = request.query_params.get("q", "")
+        text = read_text(request, "q") or ""
         try:
             terms = parse_search(text, default_key=self.kind)
         except SearchError as error:

@@ -7,13 +7,35 @@ from typing import Any
 import django_filters
 from django.db.models import QuerySet
 from django_filters import filters as kinds
-from drf_spectacular.utils import OpenApiParameter
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter
 from rest_framework.request import Request
 
 from interceptions.filters import SearchFilterSet
 from interceptions.queryfields import IdFilter, MomentFilter, StrictBooleanFilter
 from providers.api.errors import InvalidQuery
 from providers.api.schema import VISIBLE_TEXT
+
+EXAMPLES = {
+    "q": 'client:"Claude Code"',
+    "initiator": "me",
+    "provider_id": "none",
+    "provider": "anthropic-eu",
+    "kind": "anthropic",
+    "model": "claude-sonnet-4-5",
+    "client": "Claude Code",
+    "session_id": "b1b7f0f2-6a50-4f2e-9d0a-1c2d3e4f5a6b",
+    "thread_id": "01990b7c-4c00-7d3e-9f21-5b6a7c8d9e0f",
+    "outcome": "completed",
+    "error_type": "rate_limited",
+    "credential_kind": "centralized",
+    "failed": False,
+    "started_after": "2026-01-01T00:00:00Z",
+    "started_before": "2099-01-01T00:00:00Z",
+    "active_after": "2026-01-01T00:00:00Z",
+    "active_before": "2099-01-01T00:00:00Z",
+    "prompt": "fix test",
+}
+"""A value of each filter, for the description."""
 
 
 def filtered(
@@ -41,6 +63,7 @@ def filter_parameters(
             _value_schema(each),
             description=str(each.extra.get("help_text", "")),
             required=False,
+            examples=[OpenApiExample("example", EXAMPLES[name])],
         )
         for name, each in filterset_class.base_filters.items()
     ]

@@ -18,6 +18,7 @@ from interceptions.tokens import COUNTS
 def thread_page_payload(page: ThreadPage) -> Payload:
     """Return what is true of the whole session, and the page's threads."""
     return _session(page.session) | {
+        "thread_count": page.total,
         "page_started_at": as_json(page.started_at),
         "page_ended_at": as_json(page.ended_at),
         "threads": [_thread(thread) for thread in page.threads],
@@ -46,7 +47,6 @@ def _session(session: Session) -> Payload:
         "ended_at": as_json(session.ended_at),
         "last_active_at": as_json(session.last_active_at),
         "last_prompt": session.last_prompt,
-        "thread_count": session.threads,
         "interceptions": session.interceptions,
         "tool_calls": session.tool_calls,
         "failures": session.failures,

@@ -44,6 +44,7 @@ from providers.api.paging import (
     links,
     read_id,
     read_limit,
+    read_text,
 )
 from providers.api.schema import (
     cursor_parameters,
@@ -150,6 +151,7 @@ class SessionDetail(StrictView):
                 "initiator",
                 "Username, when several users have a session with this session id; "
                 "without it the last active of them is meant.",
+                max_length=150,
             ),
         ],
         responses=SessionDetailSerializer,
@@ -159,7 +161,7 @@ class SessionDetail(StrictView):
 
         Threads are in order of time; give `after_id` or `before_id`, not both.
         """
-        initiator = request.query_params.get("initiator")
+        initiator = read_text(request, "initiator", max_length=150)
         session = _find_session(readable(request.user, _sessions()), pk, initiator)
         page = self._page(request, session)
         payload = thread_page_payload(page)

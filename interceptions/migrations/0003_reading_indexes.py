@@ -3,13 +3,13 @@
 import django.db.models
 from django.db import migrations, models
 
-from interceptions.fulltext import VECTOR
+from interceptions.fulltext import index_expression
 from interceptions.moments import MISPLACED
 
 _POSTGRESQL = {
     "prompt_words": (
         "CREATE INDEX prompt_words ON interceptions_userprompt USING gin ("
-        + VECTOR % {"expressions": "prompt"}
+        + index_expression("prompt")
         # A small pending list keeps the one insert that empties it short.
         + ") WITH (fastupdate = on, gin_pending_list_limit = 512)"
     ),

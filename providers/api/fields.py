@@ -11,7 +11,8 @@ from rest_framework import serializers
 from providers.validators import validate_base_url, validate_provider_name
 
 NAME_PATTERN = "^[a-z0-9]+(-[a-z0-9]+)*$"
-SECRET_PATTERN = "^[!-~]{1,4096}$"
+BASE_URL_PATTERN = r"^https?://[A-Za-z0-9.-]+(/[A-Za-z0-9._~/-]*)?$"
+SECRET_PATTERN = r"^\s*[!-~]{1,4096}\s*$"
 
 _SECRET = re.compile(r"[!-~]{1,4096}")
 
@@ -42,7 +43,14 @@ class StrictBooleanField(serializers.BooleanField):
 
 
 class StrictCharField(serializers.CharField):
-    """A JSON string only: a number is not taken for its text."""
+    """A JSON string only: a number is not taken for its text.
+
+    ``pattern`` is what the schema says of it; validators check it.
+    """
+
+    def __init__(self, *, pattern: str = "", **options: Any) -> None:
+        super().__init__(**options)
+        self.pattern = pattern
 
     def to_internal_value(self, data: Any) -> str:
         if not isinstance(data, str):
@@ -73,14 +81,10 @@ class SecretField(StrictCharField):
     """A key as text that fits into an HTTP header; it is never shown again."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(
-            write_only=True, trim_whitespace=True, allow_blank=True, **options
-        )
+        super().__init__(write_only=True, pattern=SECRET_PATTERN, **options)
 
     def to_internal_value(self, data: Any) -> str:
         secret = super().to_internal_value(data)
-        if not secret:
-            raise serializers.ValidationError("must not be blank")
         if not _SECRET.fullmatch(secret):
             raise serializers.ValidationError(
                 "must not contain spaces or unprintable characters, and have 4096 "

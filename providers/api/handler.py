@@ -11,12 +11,12 @@ from typing import Any
 
 from django.core.exceptions import PermissionDenied
 from django.core.exceptions import ValidationError as ModelError
-from django.db import DatabaseError
+from django.db import DataError, InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, JsonResponse
+from django.views.decorators.csrf import csrf_exempt
 from rest_framework import exceptions, status
 from rest_framework.response import Response
 from rest_framework.views import exception_handler as respond
-from rest_framework.views import set_rollback
 
 from providers.api.errors import Conflict, Invalid, Unavailable
 from providers.encryption import UndecryptableSecret
@@ -31,8 +31,10 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
     """Return the response for an error, None for one that nobody expected."""
     if isinstance(error, ModelError):
         error = exceptions.ValidationError(as_details(error))
-    if isinstance(error, DatabaseError):
-        error = _database_error(error)
+    if isinstance(error, DataError):
+        error = Invalid([], "A value cannot be stored.")
+    if isinstance(error, OperationalError | InterfaceError):
+        error = _away(error)
     if isinstance(error, UndecryptableSecret):
         error = Conflict(f"{error}; see AIBRIDGE_ENCRYPTION_KEYS")
     response = respond(error, context)
@@ -42,6 +44,7 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
     return response
 
 
+@csrf_exempt
 def not_found(request: HttpRequest, path: str = "") -> JsonResponse:
     """Answer for a path that the API does not have."""
     return JsonResponse({"message": NOT_FOUND}, status=status.HTTP_404_NOT_FOUND)
@@ -54,8 +57,7 @@ def as_details(error: ModelError) -> Any:
     return {"non_field_errors": error.messages}
 
 
-def _database_error(error: DatabaseError) -> exceptions.APIException:
-    set_rollback()
+def _away(error: Exception) -> exceptions.APIException:
     logger.error("database not usable for REST", exc_info=error)
     return Unavailable()
 

@@ -63,6 +63,18 @@ def read_id(request: Request, name: str) -> UUID | None:
     return UUID(text)
 
 
+def read_text(request: Request, name: str, *, max_length: int = 256) -> str | None:
+    """Return a text from the query, None when it is not given; raises InvalidQuery."""
+    text = request.query_params.get(name)
+    if text is None:
+        return None
+    if "\0" in text:
+        raise _invalid(name, "must not contain null characters")
+    if len(text) > max_length:
+        raise _invalid(name, f"must have {max_length} characters at most")
+    return text
+
+
 def capped_count(rows: QuerySet) -> dict[str, Any]:
     """Return how many rows there are, looking at ``COUNT_CAP`` of them at most."""
     counted = rows.order_by()[: COUNT_CAP + 1].count()

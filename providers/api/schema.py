@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from drf_spectacular.extensions import OpenApiSerializerFieldExtension
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter
@@ -15,7 +16,8 @@ from rest_framework import serializers
 from providers.api.paging import CURSOR_PATTERN, DEFAULT_LIMIT, MAX_LIMIT
 
 VISIBLE_TEXT = r"^[^\u0000]*[^\s\u0000][^\u0000]*$"
-"""What a query parameter of free text must look like: not blank, no NUL."""
+"""What free text must look like: not blank, no NUL."""
+ANY_TEXT = r"^[^\u0000]*$"
 
 _ERRORS = {
     "400": ("Values that cannot be used; `validations` names each.", "invalid"),
@@ -27,7 +29,12 @@ _ERRORS = {
     "415": ("The request body is not `application/json`.", "unsupported"),
     "503": ("The database is not available; try again later.", "unavailable"),
 }
+_WRITES = {"POST", "PUT", "PATCH", "DELETE"}
 _EXAMPLES: dict[str, dict[str, Any]] = {
+    "invalid_body": {
+        "message": "Request has invalid values.",
+        "validations": [{"field": "name", "detail": "This field is required."}],
+    },
     "invalid": {
         "message": "Query parameters have invalid values.",
         "validations": [
@@ -63,6 +70,24 @@ class ErrorSerializer(serializers.Serializer):
     )
 
 
+class StrictCharFieldSchema(OpenApiSerializerFieldExtension):
+    """Says which texts a field of a request takes."""
+
+    target_class = "providers.api.fields.StrictCharField"
+    match_subclasses = True
+
+    def map_serializer_field(self, auto_schema: Any, direction: str) -> dict[str, Any]:
+        """Return the field's schema with its pattern."""
+        mapped = auto_schema._map_serializer_field(
+            self.target, direction, bypass_extensions=True
+        )
+        if direction == "response" or "enum" in mapped:
+            return mapped
+        mapped.pop("minLength", None)
+        blank_or_not = ANY_TEXT if self.target.allow_blank else VISIBLE_TEXT
+        return mapped | {"pattern": self.target.pattern or blank_or_not}
+
+
 class Schema(AutoSchema):
     """Describes a view; ``conflicts`` in its extensions adds 409."""
 
@@ -77,7 +102,7 @@ class Schema(AutoSchema):
         statuses = {"400", "401", "403", "503"}
         if "{" in self.path:
             statuses.add("404")
-        if self.method in {"POST", "PUT", "PATCH", "DELETE"}:
+        if self.method in _WRITES:
             statuses |= {"413", "415"}
         if self.method in getattr(self.view, "conflict_methods", ()):
             statuses.add("409")
@@ -85,6 +110,8 @@ class Schema(AutoSchema):
 
     def _error_response(self, status: str) -> dict[str, Any]:
         description, example = _ERRORS[status]
+        if status == "400" and self.method in _WRITES:
+            example = "invalid_body"
         component = self.resolve_serializer(ErrorSerializer, "response")
         return {
             "description": description,

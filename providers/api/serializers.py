@@ -7,6 +7,8 @@ from typing import Any
 from rest_framework import serializers
 
 from providers.api.fields import (
+    BASE_URL_PATTERN,
+    NAME_PATTERN,
     SecretField,
     StrictBooleanField,
     StrictCharField,
@@ -156,7 +158,9 @@ class ProviderCreateSerializer(_OptionsSerializer):
     )
     name = StrictCharField(
         max_length=100,
+        trim_whitespace=False,
         validators=[provider_name],
+        pattern=NAME_PATTERN,
         help_text="Lower-case letters, digits and hyphens; part of clients' URLs.",
     )
     base_url = StrictCharField(
@@ -164,6 +168,7 @@ class ProviderCreateSerializer(_OptionsSerializer):
         required=False,
         allow_blank=True,
         validators=[base_url],
+        pattern=BASE_URL_PATTERN,
         help_text="Where requests go; only Bedrock may leave it out.",
     )
     api_keys = serializers.ListField(
@@ -205,6 +210,7 @@ class ProviderPatchSerializer(_OptionsSerializer):
         required=False,
         allow_blank=True,
         validators=[base_url],
+        pattern=BASE_URL_PATTERN,
         help_text="Where requests go.",
     )
     api_keys = KeyChangeSerializer(
