@@ -147,10 +147,8 @@ def _sums(of: Q) -> dict[UUID, dict[str, int]]:
     usages = TokenUsage.objects.filter(of).order_by().values("interception")
     sums: dict[UUID, dict[str, int]] = {}
     for row in usages.annotate(turns=Max("turn") + 1, **{n: Sum(n) for n in SUMS}):
-        interception = row["interception"]
-        sums[interception] = {
-            name: count for name, count in dict(row).items() if name != "interception"
-        }
+        counts: dict[str, Any] = dict(row)
+        sums[counts.pop("interception")] = counts
     tools = ToolUsage.objects.filter(of).order_by().values_list("interception")
     for interception, count in tools.annotate(Count("pk")):
         sums.setdefault(interception, {})["tool_calls"] = count
