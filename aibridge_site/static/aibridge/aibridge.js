@@ -134,6 +134,13 @@
       element.click();
     });
   };
+  // Icons are words of a font: beside a name they would be read out as part of it.
+  const hideIcon = (icon) => {
+    const holder = icon.parentElement.closest("a, button, [role=button], h2, li");
+    if (holder && holder.textContent.trim() !== icon.textContent.trim()) {
+      icon.setAttribute("aria-hidden", "true");
+    }
+  };
   const CLICKABLE = ["span", "div", "a:not([href])"]
     .map((name) => `${name}[x-on\\:click]:not([id$=-close])`).join(", ");
 
@@ -164,6 +171,7 @@
 
   const start = () => {
     showTimes(document);
+    document.querySelectorAll(".material-symbols-outlined").forEach(hideIcon);
     document.querySelectorAll(CLICKABLE).forEach(reach);
     document.getElementById("content")?.setAttribute("role", "main");
     setInterval(() => {
