@@ -1,6 +1,7 @@
 """Commits records: tries again, splits what fails, and saves what can be saved.
 
-1. A database that is away fails all records at once; nobody waits for it here.
+1. A connection that broke, or a database that is locked or away for a moment, is tried
+   again. When that does not help, records fail at once until the database is back.
 2. A record that cannot be stored must not take others down: a failing batch is halved
    until the culprit is alone.
 3. A culprit whose references vanished is stored without them. Otherwise an end is kept
@@ -17,8 +18,6 @@ from typing import Any
 from uuid import UUID
 
 from django.db import (
-    DatabaseError,
-    Error,
     IntegrityError,
     InterfaceError,
     NotSupportedError,
@@ -34,7 +33,8 @@ logger = logging.getLogger(__name__)
 
 _AWAY = (OperationalError, InterfaceError, NotSupportedError)
 _PAUSE_SECONDS = 0.25
-_LOCK_STEP_SECONDS = 0.01
+_FIRST_STEP_SECONDS = 0.01
+_LONGEST_STEP_SECONDS = 0.1
 
 
 class DatabaseAway(Exception):
@@ -56,17 +56,23 @@ class Committer:
     """Writes batches over one link; for one thread at a time.
 
     ``bury`` keeps a record that cannot be stored, with the reason. ``patience`` is how
-    many seconds a locked database is asked again.
+    many seconds a database that was there is asked again.
     """
 
     def __init__(
-        self, link: Link, bury: Callable[[Record, str], None], patience: float
+        self,
+        link: Link,
+        bury: Callable[[Record, str], None],
+        patience: float,
+        facets: Facets | None = None,
     ) -> None:
         self._link = link
         self._bury = bury
         self._patience = patience
-        self._facets = Facets()
+        self._facets = facets or Facets()
         self._retry_at = 0.0
+        self._has_asked = False
+        self._is_away = False
 
     def commit(self, records: Sequence[Record]) -> dict[int, Exception]:
         """Store the records; return what failed, by position.
@@ -87,7 +93,8 @@ class Committer:
             self._write(records)
         except DatabaseAway as error:
             failed.update(dict.fromkeys(range(offset, offset + len(records)), error))
-        except (Error, ValueError, TypeError) as error:
+        except Exception as error:
+            # Not only what a database raises: a value may not fit its field.
             if len(records) > 1:
                 half = len(records) // 2
                 self._commit(records[:half], offset, failed)
@@ -99,30 +106,36 @@ class Committer:
         if time.monotonic() < self._retry_at:
             raise DatabaseAway("the database was away a moment ago", tried=False)
         reason = ""
+        self._has_asked = False
         for _ in self._tries():
             try:
                 self._write_once(records)
+                self._is_away = False
                 return
             except _AWAY as error:
                 if _is_about_the_record(error):
                     raise
                 reason = str(error)
                 self._link.drop()
+        self._is_away = True
         self._retry_at = time.monotonic() + _PAUSE_SECONDS
-        raise DatabaseAway(reason)
+        raise DatabaseAway(reason, tried=self._has_asked)
 
     def _tries(self) -> Iterator[None]:
-        """Yield for each try: at once after a broken connection, later when locked."""
-        until = time.monotonic() + self._patience
+        """Yield for each try: two at once, then more while that may still help."""
+        until = time.monotonic() + (0 if self._is_away else self._patience)
+        step = _FIRST_STEP_SECONDS
         yield
         yield
-        while self._link.patient and time.monotonic() < until:
-            time.sleep(_LOCK_STEP_SECONDS)
+        while time.monotonic() < until:
+            time.sleep(step)
+            step = min(step * 2, _LONGEST_STEP_SECONDS)
             yield
 
     def _write_once(self, records: Sequence[Record]) -> None:
         unseen = self._facets.unseen(records)
         with self._link.transaction() as connection:
+            self._has_asked = True
             ended = store.write(connection, records)
             if unseen:
                 self._facets.note(connection, unseen)
@@ -146,7 +159,7 @@ class Committer:
     def _rescue(self, record: Record, error: Exception) -> Exception | None:
         """Store what can be stored of a record that failed alone."""
         if isinstance(error, IntegrityError):
-            with suppress(DatabaseError, DatabaseAway):
+            with suppress(Exception):
                 self._write([references.existing_only(record)])
                 return None
         if record.start is not None:
@@ -165,8 +178,10 @@ class Committer:
         bare = Record(record.interception, end=bare_end(record.end))
         try:
             self._write([bare])
-        except (Error, DatabaseAway, ValueError, TypeError) as error:
-            return error if isinstance(error, DatabaseAway) else Rejected(str(error))
+        except DatabaseAway as error:
+            return error
+        except Exception as error:
+            return Rejected(str(error))
         return None
 
 

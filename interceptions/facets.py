@@ -18,14 +18,22 @@ KINDS = {"model": "model", "client": "client", "provider_name": "provider"}
 """Columns of an interception, to kinds of facets."""
 
 _Value = tuple[str, str]
-_REMEMBERED_SECONDS = 3600.0
+REMEMBERED_SECONDS = 3600.0
 _MOST_REMEMBERED = 20_000
 
 
 class Facets:
-    """The values that are known to be noted; not safe for threads."""
+    """The values that are known to be noted; not safe for threads.
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    To be remembered for 0 seconds where what is written may be rolled back.
+    """
+
+    def __init__(
+        self,
+        seconds: float = REMEMBERED_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._seconds = seconds
         self._clock = clock
         self._seen: set[_Value] = set()
         self._forget_at = 0.0
@@ -34,7 +42,7 @@ class Facets:
         """Return the values of these records that are not known to be noted."""
         if self._clock() >= self._forget_at or len(self._seen) > _MOST_REMEMBERED:
             self._seen.clear()
-            self._forget_at = self._clock() + _REMEMBERED_SECONDS
+            self._forget_at = self._clock() + self._seconds
         starts = [record.start for record in records if record.start is not None]
         values = {
             (kind, start[column])

@@ -41,9 +41,6 @@ _SQLITE_PATIENCE_MS = 50
 class Link(Protocol):
     """A way to the database, for one thread."""
 
-    patient: bool
-    """Whether a locked database is worth another try."""
-
     def transaction(self) -> Any:
         """Return a context that yields a connection and commits in the end."""
 
@@ -53,8 +50,6 @@ class Link(Protocol):
 
 class CallersLink:
     """The caller's connection, inside the caller's transaction if there is one."""
-
-    patient = False
 
     @contextmanager
     def transaction(self) -> Iterator[BaseDatabaseWrapper]:
@@ -73,8 +68,6 @@ class SqliteLink:
     the next try is left to the caller.
     """
 
-    patient = True
-
     @contextmanager
     def transaction(self) -> Iterator[BaseDatabaseWrapper]:
         connection = connections[_ALIAS]
@@ -90,8 +83,6 @@ class SqliteLink:
 
 class PostgresLink:
     """A connection of its own in autocommit: each statement is a transaction."""
-
-    patient = False
 
     def __init__(self) -> None:
         self._connection: BaseDatabaseWrapper | None = None

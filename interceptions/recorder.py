@@ -10,7 +10,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 from uuid import UUID
 
 from django.conf import settings
@@ -330,7 +330,7 @@ class Recording:
             turns=self._turns,
             tool_calls=self._tool_calls,
             credential_hint=credential_hint if is_pooled else None,
-            **self._sums,
+            **cast("dict[str, Any]", self._sums),
         )
         recording_process.current().commit_or_keep(self._record(end))
 
@@ -390,7 +390,7 @@ class Recording:
         self._add("token_usages", fitted(TokenUsage, row))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Call:
     id: str
     name: str

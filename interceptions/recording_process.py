@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import UUID
 
 from django.conf import settings
 
 from interceptions.committer import Committer, DatabaseAway
+from interceptions.facets import Facets
 from interceptions.journal import Journal, bury
 from interceptions.link import CallersLink, writers_link
 from interceptions.records import Record
@@ -85,6 +88,17 @@ def current() -> RecordingProcess:
     return _current
 
 
+@contextmanager
+def using(process: RecordingProcess) -> Iterator[RecordingProcess]:
+    """Record through this one for a while, as tests of failures do."""
+    global _current
+    before, _current = _current, process
+    try:
+        yield process
+    finally:
+        _current = before
+
+
 def begin_worker() -> RecordingProcess:
     """Give this process a writer, which stores what is recorded from now on."""
     global _current
@@ -111,12 +125,14 @@ _current: RecordingProcess | None = None
 
 
 def _open_committer() -> Committer:
-    return Committer(writers_link(), _bury, settings.AIBRIDGE_COMMIT_SECONDS)
+    # Who waits should hear of a failure, rather than stop waiting a moment before.
+    patience = settings.AIBRIDGE_COMMIT_SECONDS * 0.75
+    return Committer(writers_link(), _bury, patience)
 
 
 def _direct() -> RecordingProcess:
     journal = Journal(journal_directory(), new_id())
-    committer = Committer(CallersLink(), _bury, settings.AIBRIDGE_COMMIT_SECONDS)
+    committer = Committer(CallersLink(), _bury, 0, Facets(seconds=0))
     return RecordingProcess(None, Direct(committer, journal), journal)
 
 

@@ -82,6 +82,8 @@ class Upkeep:
         """End the thread, and strike the worker off if nothing of it is left."""
         self._stopping.set()
         self._thread.join(_STOP_SECONDS)
+        # Whatever connection this thread had may be broken by now.
+        give_back()
         try:
             self._process.journal.replay(self._process.store)
             self._sign_off()

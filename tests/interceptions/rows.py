@@ -1,4 +1,4 @@
-"""Makes rows for tests: people, providers, interceptions, and what is recorded of them."""
+"""Makes rows for tests: people, providers, and interceptions with their facts."""
 
 from __future__ import annotations
 
