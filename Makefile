@@ -18,9 +18,11 @@ COMPILE := $(PY) -m piptools compile --quiet --generate-hashes --strip-extras \
 run: $(VENV)/runtime  ## Serve on AIBRIDGE_HOST:AIBRIDGE_PORT; needs no setting
 	@$(PY) -m aibridge_site.run
 
+# Servers and browsers run on PostgreSQL, and some of them on SQLite; what touches no
+# database runs once.
 test: $(VENV)/development  ## Run the suite on SQLite, then on PostgreSQL
 	$(PYTEST) -m "(not live and not browser) or smoke" $(TESTS)
-	AIBRIDGE_TEST_DATABASE=postgres $(PYTEST) $(TESTS)
+	AIBRIDGE_TEST_DATABASE=postgres $(PYTEST) -p tests.selection $(TESTS)
 
 lint: $(VENV)/development  ## Check style, types, migrations and settings
 	$(PY) -m ruff check .
