@@ -7,10 +7,9 @@ not how rows get into a database: ``writer`` does.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol, cast
+from typing import Any, cast
 from uuid import UUID
 
 from django.conf import settings
@@ -19,6 +18,7 @@ from interceptions import recording_process, worker
 from interceptions.choices import AttemptOutcome, CredentialKind, ErrorType
 from interceptions.committer import DatabaseAway
 from interceptions.errors import stored_message, whole_error
+from interceptions.facts import Start, ThoughtLike, ToolCallLike, TurnLike, UsageLike
 from interceptions.models import (
     Attempt,
     ModelThought,
@@ -53,72 +53,6 @@ _NOT_CONFIRMED = "the record was not confirmed in time; nothing was sent upstrea
 
 class RecordingUnavailable(Exception):
     """The start could not be committed, so nothing may go upstream."""
-
-
-class UsageLike(Protocol):
-    """Tokens of one upstream answer."""
-
-    input: int
-    output: int
-    cache_read_input: int
-    cache_write_input: int
-    extra: dict[str, int]
-    metadata: dict[str, Any]
-
-
-class ToolCallLike(Protocol):
-    """A tool the model asked for; ``kind`` is a value of ToolKind."""
-
-    id: str
-    name: str
-    arguments: str
-    kind: str
-    item_id: str
-
-
-class ThoughtLike(Protocol):
-    """Text the model thought; ``source`` is a value of ThoughtSource."""
-
-    source: str
-    content: str
-
-
-class TurnLike(Protocol):
-    """One upstream answer, as far as it was seen."""
-
-    @property
-    def response_id(self) -> str: ...
-    @property
-    def usage(self) -> UsageLike | None: ...
-    @property
-    def tool_calls(self) -> Sequence[ToolCallLike]: ...
-    @property
-    def thoughts(self) -> Sequence[ThoughtLike]: ...
-    @property
-    def stop_reason(self) -> str: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """What is known of an interception before anything goes upstream."""
-
-    initiator_id: int
-    token_id: UUID | None
-    provider_id: UUID | None
-    provider_name: str
-    provider_kind: str
-    dialect: str
-    route: str
-    model: str
-    streaming: bool
-    client: str
-    user_agent: str
-    client_session_id: str | None
-    correlating_tool_call_id: str | None
-    credential_kind: str
-    credential_hint: str
-    prompt: str | None
-    metadata: dict[str, Any] = field(default_factory=dict)
 
 
 def start(facts: Start) -> Recording:

@@ -168,32 +168,34 @@ ended AS (
 )"""
 
 
-_COUNTS = ("threads", "interceptions", "failures", "tool_calls", *SUMS)
+_ADDED = ("interceptions", "failures", "tool_calls", *SUMS)
 _STARTED = f"""
   SELECT id, initiator_id, session_id, client, user_agent, provider_name, model,
     started_at, NULL::timestamptz AS ended_at, last_prompt,
-    CASE WHEN thread_id = id THEN 1 WHEN parent_session_id = session_id THEN 0
-      ELSE (NOT EXISTS (
+    CASE WHEN thread_id = id THEN id WHEN parent_session_id = session_id THEN NULL
+      WHEN NOT EXISTS (
         SELECT 1 FROM {_INTERCEPTIONS} other
         WHERE other.initiator_id = starts.initiator_id
           AND other.session_id = starts.session_id
-          AND other.thread_id = starts.thread_id))::int
-      END AS threads,
+          AND other.thread_id = starts.thread_id) THEN thread_id
+      END AS new_thread,
     1 AS interceptions, 0 AS failures, 0 AS tool_calls,
     {", ".join(f"0::bigint AS {name}" for name in SUMS)}
   FROM starts WHERE (id IN (SELECT id FROM started)) IS TRUE"""
 _ENDED = f"""
   SELECT id, initiator_id, session_id, client, user_agent, provider_name, model,
-    started_at, ended_at, '' AS last_prompt,
-    0 AS threads, 0 AS interceptions, (error_type IS NOT NULL)::int AS failures,
+    started_at, ended_at, '' AS last_prompt, NULL::uuid AS new_thread,
+    0 AS interceptions, (error_type IS NOT NULL)::int AS failures,
     tool_calls, {", ".join(SUMS)}
   FROM ended"""
 
 
 def _sessions_part(changes: list[str]) -> str:
-    counts = ", ".join(_COUNTS)
-    sums = ", ".join(f"sum({name})" for name in _COUNTS)
-    added = ", ".join(f"{name} = s.{name} + EXCLUDED.{name}" for name in _COUNTS)
+    counts = ", ".join(("threads", *_ADDED))
+    sums = ", ".join(f"sum({name})" for name in _ADDED)
+    added = ", ".join(
+        f"{name} = s.{name} + EXCLUDED.{name}" for name in ("threads", *_ADDED)
+    )
     return f"""
 changes AS ({" UNION ALL ".join(changes)}),
 rolled_up AS (
@@ -206,7 +208,7 @@ rolled_up AS (
     min(started_at), max(ended_at), max(COALESCE(ended_at, started_at)),
     COALESCE((array_agg(last_prompt ORDER BY id DESC)
       FILTER (WHERE last_prompt <> ''))[1], ''),
-    {sums}
+    count(DISTINCT new_thread), {sums}
   FROM changes GROUP BY initiator_id, session_id ORDER BY initiator_id, session_id
   ON CONFLICT (initiator_id, session_id) DO UPDATE SET
     client = CASE WHEN s.client = 'Unknown' THEN EXCLUDED.client ELSE s.client END,

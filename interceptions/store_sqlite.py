@@ -50,6 +50,10 @@ def write(connection: BaseDatabaseWrapper, batch: Batch) -> set[UUID]:
     return {change.id for change in ended}
 
 
+_Thread = tuple[int, str, UUID]
+"""Initiator, session and thread."""
+
+
 @dataclass(slots=True)
 class _Change:
     """What one interception's start or end adds to its session."""
@@ -72,13 +76,15 @@ def _insert_starts(connection: BaseDatabaseWrapper, starts: list[Row]) -> list[_
     fresh = [dict(row) for row in starts if _uuid(row["id"]) not in existing]
     for row in fresh:
         row.update(_INITIAL, **_lineage(connection, row))
-    changes = [_start_change(connection, row) for row in fresh]
+    new_threads = {_thread(row) for row in fresh if _is_new_thread(connection, row)}
+    changes = [_start_change(row, new_threads) for row in fresh]
     names = (*START, *_INITIAL, "thread_parent_id", "thread_id", "session_id")
     _insert(connection, Interception, fresh, names)
     return changes
 
 
-def _start_change(connection: BaseDatabaseWrapper, row: Row) -> _Change:
+def _start_change(row: Row, new_threads: set[_Thread]) -> _Change:
+    """Return what a start adds; its thread is taken from the new ones when it is."""
     change = _Change(
         id=_uuid(row["id"]),
         started_at=_moment(row["started_at"]),
@@ -86,8 +92,14 @@ def _start_change(connection: BaseDatabaseWrapper, row: Row) -> _Change:
         **{name: row[name] for name in _SESSION_FACTS},
     )
     change.counts["interceptions"] = 1
-    change.counts["threads"] = int(_is_new_thread(connection, row))
+    if _thread(row) in new_threads:
+        new_threads.remove(_thread(row))
+        change.counts["threads"] = 1
     return change
+
+
+def _thread(row: Row) -> _Thread:
+    return row["initiator_id"], row["session_id"], _uuid(row["thread_id"])
 
 
 def _is_new_thread(connection: BaseDatabaseWrapper, row: Row) -> bool:
