@@ -1,0 +1,1 @@
+"""Kills workers and the database under load and counts losses; ``make chaos``."""
