@@ -31,7 +31,7 @@ def create(
     name: str,
     expires_at: datetime | None,
     *,
-    actor: audit.Actor,
+    actor: Actor,
 ) -> tuple[GatewayToken, str]:
     """Return a new token and its text, which is never shown again."""
     with transaction.atomic():
@@ -41,7 +41,7 @@ def create(
     return row, raw
 
 
-def revoke(token: GatewayToken, *, actor: audit.Actor) -> bool:
+def revoke(token: GatewayToken, *, actor: Actor) -> bool:
     """Refuse a token from now on; False if it was revoked already."""
     with transaction.atomic():
         rows = GatewayToken.objects.filter(pk=token.pk, revoked_at=None)
