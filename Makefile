@@ -20,8 +20,8 @@ run: $(VENV)/runtime  ## Serve on AIBRIDGE_HOST:AIBRIDGE_PORT; needs no setting
 
 # Servers and browsers run on PostgreSQL, and some of them on SQLite; what touches no
 # database runs once.
-test: $(VENV)/development  ## Run what an engine can change on SQLite, then all on PostgreSQL
-	$(PYTEST) -m "(database and not live and not browser) or smoke" $(TESTS)
+test: $(VENV)/development  ## Run the suite on SQLite, then on PostgreSQL
+	$(PYTEST) -m "(not live and not browser) or smoke" $(TESTS)
 	AIBRIDGE_TEST_DATABASE=postgres $(PYTEST) -p tests.selection $(TESTS)
 
 lint: $(VENV)/development  ## Check style, types, migrations and settings

@@ -12,17 +12,6 @@ hypothesis_settings.register_profile("thorough", max_examples=1000, deadline=Non
 hypothesis_settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 
-_DATABASE = {"db", "transactional_db", "django_db_setup", "live_db", "live_database"}
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what an engine can change, so that the rest need not run on each."""
-    for item in items:
-        names = set(getattr(item, "fixturenames", ()))
-        if names & _DATABASE or item.get_closest_marker("django_db"):
-            item.add_marker("database")
-
-
 @pytest.fixture(autouse=True)
 def _quick_passwords(request: pytest.FixtureRequest) -> None:
     """Hash passwords quickly, unless a server of its own must check them."""
