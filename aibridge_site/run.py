@@ -20,10 +20,9 @@ from typing import TYPE_CHECKING
 
 import django
 from django.conf import settings
-from django.core.checks import ERROR, run_checks
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
-from django.db import OperationalError, connection
+from django.db import DatabaseError, OperationalError, connection
 
 from aibridge_site.processes import Process
 from providers.management.operator import unusable_database
@@ -47,14 +46,13 @@ def main() -> None:
         from providers.seeds import read_seeds
 
         seeds = read_seeds()
-        _check_settings()
         _check_port()
     except ImproperlyConfigured as error:
         sys.exit(f"AI Bridge cannot start: {error}")
-    _collect_static()
     run = Run(seeds)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, run.ask_to_stop)
+    _collect_static()
     sys.exit(run.serve())
 
 
@@ -79,6 +77,8 @@ class Run:
         """Return the exit status."""
         try:
             text = self._prepare()
+            if self._asked:
+                return 0
             self._server = self._start_server()
             self._wait_until_up(self._server)
             return self._watch(self._server, text)
@@ -99,6 +99,8 @@ class Run:
         except OperationalError as error:
             self._excuse(error)
             return ""
+        except DatabaseError as error:
+            sys.exit(f"AI Bridge cannot start: {unusable_database(error)}")
         finally:
             connection.close()
 
@@ -171,12 +173,6 @@ class Demo:
     def stop(self) -> None:
         if self._process is not None:
             self._process.stop(2)
-
-
-def _check_settings() -> None:
-    for problem in run_checks():
-        if problem.level >= ERROR:
-            raise ImproperlyConfigured(" ".join(problem.msg.split()))
 
 
 def _check_port() -> None:
