@@ -35,6 +35,7 @@ _KEEPALIVES: dict[str, Any] = {
     "keepalives_count": 2,
     "tcp_user_timeout": 5000,
 }
+_MOST_USES_OF_A_PLAN = 1000
 _SQLITE_PATIENCE_MS = 50
 
 
@@ -82,15 +83,27 @@ class SqliteLink:
 
 
 class PostgresLink:
-    """A connection of its own in autocommit: each statement is a transaction."""
+    """A connection of its own in autocommit: each statement is a transaction.
+
+    Plans are kept, but made anew as tables grow: after 1, 2, 4, ... uses, and so often
+    that one made on empty tables does not last.
+    """
 
     def __init__(self) -> None:
         self._connection: BaseDatabaseWrapper | None = None
+        self._uses = 0
+        self._plan_at = 1
 
     @contextmanager
     def transaction(self) -> Iterator[BaseDatabaseWrapper]:
         if self._connection is None:
             self._connection = _open()
+            self._uses, self._plan_at = 0, 1
+        self._uses += 1
+        if self._uses > self._plan_at:
+            self._plan_at += min(self._plan_at, _MOST_USES_OF_A_PLAN)
+            with self._connection.cursor() as cursor:
+                cursor.execute("DISCARD PLANS")
         yield self._connection
 
     def drop(self) -> None:

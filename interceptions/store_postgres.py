@@ -7,10 +7,10 @@
 3. Parts of one statement do not see each other's rows. A batch that starts and ends the
    same interception is therefore written by two.
 4. Locks are taken in one order everywhere: interceptions first, then sessions sorted.
-5. The plan is made once, perhaps on empty tables. Conditions that would tempt the
-   planner to a poor index (all rows of an initiator, all open rows) are therefore
-   written so that none can serve them, and conditions that always hold (``>= 0``) tell
-   it that few rows are to be found by their ids.
+5. Plans are made for many batches, while tables are small or statistics old. So rows
+   are looked up where a join might scan (``LATERAL ... LIMIT``), what would tempt the
+   planner to a poor index (all open rows, the order of ids) is written so that none can
+   serve it, and conditions that always hold (``>= 0``) tell it that few rows come.
 """
 
 from __future__ import annotations
@@ -124,11 +124,15 @@ starts AS MATERIALIZED (
     parent.session_id AS parent_session_id
   FROM jsonb_to_recordset(%s::jsonb) AS r({definition})
   LEFT JOIN LATERAL (
-    SELECT i.id, i.thread_id, i.session_id FROM {_TOOLS} t
-    JOIN {_INTERCEPTIONS} i ON i.id = t.interception_id
+    SELECT t.interception_id FROM {_TOOLS} t
     WHERE t.tool_call_id = r.correlating_tool_call_id AND NOT (t.tool_call_id = '')
-      AND (i.initiator_id = r.initiator_id) IS TRUE
-    ORDER BY t.id DESC LIMIT 1
+      AND r.initiator_id = (
+        SELECT i.initiator_id FROM {_INTERCEPTIONS} i WHERE i.id = t.interception_id)
+    ORDER BY t.id::text DESC LIMIT 1
+  ) call ON TRUE
+  LEFT JOIN LATERAL (
+    SELECT i.id, i.thread_id, i.session_id FROM {_INTERCEPTIONS} i
+    WHERE i.id = call.interception_id LIMIT 1
   ) parent ON TRUE
 ),
 started AS (

@@ -205,16 +205,50 @@ def test_a_batch_of_hundreds_is_stored(ana, collected):
     assert Session.objects.get().interceptions == 600
 
 
+@pytest.fixture
+def plan_of_a_batch(transactional_db):
+    """Return a function that tells how PostgreSQL would store a batch now."""
+
+    def explain() -> str:
+        link = writers_link()
+        statement = store_postgres._statement(True, ("token_usages",), True)
+        with link.transaction() as own, RawCursor(own.connection) as cursor:
+            cursor.execute(f"EXPLAIN {statement}", ["[]", "[]", "[]"])
+            rows = cursor.fetchall()
+        link.drop()
+        return "\n".join(row[0] for row in rows)
+
+    return explain
+
+
 @pytest.mark.postgres
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="about PostgreSQL")
-def test_plans_made_on_empty_tables_find_rows_by_their_ids(transactional_db):
-    link = writers_link()
-    statement = store_postgres._statement(True, ("token_usages",), True)
-    with link.transaction() as own, RawCursor(own.connection) as cursor:
-        cursor.execute(f"EXPLAIN {statement}", ["[]", "[]", "[]"])
-        plan = "\n".join(row[0] for row in cursor.fetchall())
-    link.drop()
+@pytest.mark.parametrize("rows", [0, 40])
+def test_a_plan_finds_parents_by_their_ids_however_small_tables_are(
+    transactional_db, plan_of_a_batch, rows
+):
+    record_many(make_user("ana"), rows)
+    plan = plan_of_a_batch()
     assert "Seq Scan" not in plan
+    assert "Index Cond: ((tool_call_id)::text = (r.correlating" in plan
     assert "Index Cond: (id = t.interception_id)" in plan
-    update = plan[plan.index("Update on interceptions_interception") :]
-    assert "Index Scan using interceptions_interception_pkey" in update[:500]
+
+
+@pytest.mark.postgres
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="about PostgreSQL")
+@pytest.mark.parametrize("analyzed", [False, True])
+def test_a_plan_finds_rows_to_end_by_their_ids_as_soon_as_there_are_some(
+    transactional_db, plan_of_a_batch, analyzed
+):
+    record_many(make_user("ana"), 100)
+    if analyzed:
+        with connection.cursor() as cursor:
+            cursor.execute("ANALYZE")
+    update = plan_of_a_batch().partition("Update on interceptions_interception")[2]
+    assert "Index Scan using interceptions_interception_pkey" in update[:600]
+    assert "Index Cond: (id = r" in update[:600]
+
+
+def record_many(user, count: int) -> None:
+    for _ in range(count):
+        recorder.start(start_facts(user)).end(status_code=200)
