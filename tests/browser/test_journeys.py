@@ -16,7 +16,7 @@ from proxy.actors import issue_token
 from tests.browser.conftest import PASSWORD
 from tests.live.apis import MESSAGES
 
-pytestmark = [pytest.mark.live, pytest.mark.browser]
+pytestmark = [pytest.mark.live, pytest.mark.browser, pytest.mark.timeout(400)]
 
 SESSION = "x-claude-code-session-id"
 CLAUDE = {"user-agent": "claude-cli/2.1.4 (external, cli)"}

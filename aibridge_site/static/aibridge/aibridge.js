@@ -45,16 +45,35 @@
   };
   const showTimes = (root) => root.querySelectorAll("time[datetime]").forEach(showTime);
 
+  // One element with megabytes of text takes the browser a minute to lay out; pieces
+  // that it lays out when they come into view take no time.
+  const PIECE = 20_000;
+  const pieces = (text) => {
+    const found = [];
+    for (let start = 0; start < text.length;) {
+      let end = Math.min(start + PIECE, text.length);
+      const line = text.lastIndexOf("\n", end - 1);
+      if (end < text.length && line > start) end = line + 1;
+      const piece = document.createElement("pre");
+      piece.textContent = text.slice(start, end);
+      found.push(piece);
+      start = end;
+    }
+    return found;
+  };
+
   // "Show all" puts the whole text in place; as textContent it cannot become markup.
   const showWhole = async (link) => {
     const holder = link.closest(".ab-text");
     const answer = await fetch(link.href, { credentials: "same-origin" });
     if (!answer.ok) return;
-    const pre = holder.querySelector("pre");
-    pre.textContent = await answer.text();
-    pre.classList.add("is-open");
-    pre.tabIndex = 0;
+    const whole = document.createElement("div");
+    whole.className = "ab-whole";
+    whole.tabIndex = 0;
+    whole.append(...pieces(await answer.text()));
+    holder.querySelector("pre").replaceWith(whole);
     holder.querySelector(".ab-more").remove();
+    whole.focus({ preventScroll: true });
   };
 
   const copy = async (button) => {

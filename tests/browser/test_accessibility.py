@@ -1,0 +1,88 @@
+"""No page has a serious barrier, by the rules of axe-core, in any theme and width."""
+
+from __future__ import annotations
+
+import pytest
+from django.utils import timezone
+
+from interceptions.models import Session
+from proxy.actors import issue_token
+from tests.live.apis import MESSAGES
+
+axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+
+pytestmark = [pytest.mark.live, pytest.mark.browser, pytest.mark.timeout(400)]
+
+
+@pytest.fixture
+def paths(gateway, served, upstream, make_user, token):
+    """Make something of everything; return the pages that show it."""
+    provider = served("anthropic", ("key-a", "key-b"))
+    upstream.script("key-a", 429, {"retry-after": "600"})
+    headers = {"x-claude-code-session-id": provider.name, "user-agent": "claude-cli/2"}
+    for status in (200, 500):
+        upstream.script("key-b", status)
+        MESSAGES.call(gateway.url, provider.name, token, headers=headers)
+    session = Session.objects.get(session_id=provider.name)
+    key = provider.keys.first()
+    row = session.initiator.interceptions.latest("id")
+    mine, _ = issue_token(make_user(), "laptop", timezone.now())
+    admin = "/admin/"
+    return [
+        admin,
+        f"{admin}interceptions/interception/",
+        f"{admin}interceptions/interception/{row.pk}/change/",
+        f"{admin}interceptions/interception/?model=nothing-like-this",
+        f"{admin}interceptions/interception/?initiator=nobody-like-this",
+        f"{admin}interceptions/session/",
+        f"{admin}interceptions/session/{session.pk}/change/",
+        f"{admin}interceptions/worker/",
+        f"{admin}providers/aiprovider/",
+        f"{admin}providers/aiprovider/add/",
+        f"{admin}providers/aiprovider/{provider.pk}/change/",
+        f"{admin}providers/aiprovider/{provider.pk}/history/",
+        f"{admin}providers/apikey/",
+        f"{admin}providers/apikey/{key.pk}/change/",
+        f"{admin}providers/auditevent/",
+        f"{admin}proxy/gatewaytoken/",
+        f"{admin}proxy/gatewaytoken/connect/",
+        f"{admin}proxy/gatewaytoken/{mine.pk}/change/",
+        f"{admin}proxy/mcpserver/",
+        f"{admin}proxy/mcpserver/add/",
+        f"{admin}auth/user/",
+        f"{admin}auth/user/add/",
+        f"{admin}auth/user/{mine.owner_id}/change/",
+        f"{admin}password_change/",
+    ]
+
+
+def barriers(page) -> list[str]:
+    found = axe.Axe().run(page).response["violations"]
+    return [
+        f"{rule['id']}: {node['html'][:160]}"
+        for rule in found
+        if rule["impact"] in {"serious", "critical"}
+        for node in rule["nodes"]
+    ]
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1440, 390])
+def test_no_page_has_a_serious_barrier(open_browser, paths, theme, width):
+    options = {"color_scheme": theme, "viewport": {"width": width, "height": 900}}
+    page = open_browser("admin", **options)
+    found = {}
+    for path in paths:
+        page.goto(path)
+        if here := barriers(page):
+            found[path] = here
+        wide = page.evaluate("document.documentElement.scrollWidth")
+        if wide > width:
+            found.setdefault(path, []).append(f"{wide} px wide")
+    assert found == {}
+
+
+def test_login_has_no_serious_barrier(open_browser):
+    page = open_browser(None)
+    page.goto("/admin/login/")
+    assert barriers(page) == []
