@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
+from uuid import UUID
 
 import django_filters
 from django import forms
@@ -16,7 +17,7 @@ from django.db.models import BooleanField, Exists, Func, OuterRef, QuerySet, Val
 from django.http import HttpRequest, QueryDict
 
 from interceptions.choices import CredentialKind, ErrorType, Outcome
-from interceptions.fulltext import with_words
+from interceptions.fulltext import Words, find_words
 from interceptions.models import Interception, Session, UserPrompt
 from interceptions.moments import started_between
 from interceptions.queryfields import (
@@ -32,6 +33,8 @@ from interceptions.search import SearchError, parse_search
 from providers.kinds import Kind
 from providers.models import AiProvider
 
+COSTLY_COUNT = 1_000
+
 
 class _HoldsName(Func):
     """Whether a JSON list of names holds one, on SQLite."""
@@ -45,6 +48,14 @@ def _of_provider(interceptions: QuerySet, value: AiProvider | str) -> QuerySet:
     if value == UNATTRIBUTED:
         return interceptions.filter(provider=None)
     return interceptions.for_provider(value)  # type: ignore[attr-defined]
+
+
+def _bounded(rows: QuerySet, column: str, page: InterceptionFilter) -> QuerySet:
+    if page._after is not None:
+        rows = rows.filter(**{f"{column}__lt": page._after})
+    if page._before is not None:
+        rows = rows.filter(**{f"{column}__gt": page._before})
+    return rows
 
 
 def _holding(sessions: QuerySet, field: str, name: str) -> QuerySet:
@@ -102,6 +113,7 @@ class SearchFilterSet(django_filters.FilterSet):
         prefix: str | None = None,
     ) -> None:
         self._problems: list[dict[str, str]] = []
+        self._found_words: Words | None = None
         single = data.dict() if isinstance(data, QueryDict) else dict(data or {})
         super().__init__(
             self._with_search(single), queryset, request=request, prefix=prefix
@@ -118,6 +130,15 @@ class SearchFilterSet(django_filters.FilterSet):
         return not self._problems and super().is_valid()
 
     @property
+    def count_cap(self) -> int | None:
+        """How far matching rows should be counted when that costs more than usual.
+
+        None where it does not. Known once the rows were asked for.
+        """
+        words = self._found_words
+        return COSTLY_COUNT if words and words.are_common else None
+
+    @property
     def problems(self) -> list[dict[str, str]]:
         """Return ``{"field", "detail"}`` for each thing wrong with the query."""
         found = list(self._problems)
@@ -127,6 +148,12 @@ class SearchFilterSet(django_filters.FilterSet):
 
     def filter_queryset(self, queryset: QuerySet) -> QuerySet:
         return super().filter_queryset(queryset) if self.is_valid() else queryset.none()
+
+    def _words(self, text: str) -> Words:
+        """Return the words to find; how common they are is asked once."""
+        if self._found_words is None:
+            self._found_words = find_words(text)
+        return self._found_words
 
     def _with_search(self, given: dict[str, Any]) -> dict[str, Any]:
         try:
@@ -196,13 +223,29 @@ class InterceptionFilter(SearchFilterSet):
     )
     prompt = PromptFilter(
         method="with_prompt",
-        help_text="Words that the prompt has; each may begin a word.",
+        help_text="Words that the prompt has, in any order.",
     )
 
     class Meta:
         model = Interception
         fields: ClassVar[list[str]] = []
         form = RangeForm
+
+    # Set while one page is asked for; see ``between``.
+    _after: UUID | None = None
+    _before: UUID | None = None
+
+    def between(self, *, after: UUID | None, before: UUID | None) -> QuerySet:
+        """Return the matching rows whose ids are below ``after``, above ``before``.
+
+        Bounds that are set here reach every table that is searched, which a filter on
+        the result would not.
+        """
+        self._after, self._before = after, before
+        try:
+            return _bounded(self.filter_queryset(self.queryset.all()), "id", self)
+        finally:
+            self._after = self._before = None
 
     def of_provider(
         self, rows: QuerySet, name: str, value: AiProvider | str
@@ -212,8 +255,12 @@ class InterceptionFilter(SearchFilterSet):
 
     def with_prompt(self, rows: QuerySet, name: str, value: str) -> QuerySet:
         """Return the interceptions whose prompt has all the words."""
+        words = self._words(value)
+        if (found := words.interceptions(rows)) is not None:
+            return found
         prompts = UserPrompt.objects.filter(interception=OuterRef("pk")).order_by()
-        return rows.filter(Exists(with_words(prompts, value)))
+        prompts = _bounded(prompts, "interception_id", self)
+        return rows.filter(Exists(words.among(prompts)))
 
     def filter_queryset(self, queryset: QuerySet) -> QuerySet:
         rows = super().filter_queryset(queryset)
@@ -274,7 +321,7 @@ class SessionFilter(SearchFilterSet):
     )
     prompt = PromptFilter(
         method="with_prompt",
-        help_text="Words that one of its prompts has; each may begin a word.",
+        help_text="Words that one of its prompts has, in any order.",
     )
 
     class Meta:
@@ -308,8 +355,11 @@ class SessionFilter(SearchFilterSet):
 
     def with_prompt(self, rows: QuerySet, name: str, value: str) -> QuerySet:
         """Return the sessions in which one prompt has all the words."""
+        words = self._words(value)
+        if (found := words.interceptions(Interception.objects.all())) is not None:
+            return _with_interceptions(rows, found)
         prompts = UserPrompt.objects.filter(
             interception__initiator=OuterRef("initiator"),
             interception__session_id=OuterRef("session_id"),
         )
-        return rows.filter(Exists(with_words(prompts.order_by(), value)))
+        return rows.filter(Exists(words.among(prompts.order_by())))

@@ -140,9 +140,9 @@ class Interception(models.Model):
             ),
             models.Index(
                 "session_id",
+                "id",
                 "initiator",
                 "thread_id",
-                "id",
                 name="interception_session",
             ),
             models.Index("thread_id", "id", name="interception_thread"),

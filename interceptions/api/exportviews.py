@@ -11,7 +11,7 @@ from drf_spectacular.utils import OpenApiResponse, extend_schema, extend_schema_
 from rest_framework.request import Request
 
 from interceptions.api import exports
-from interceptions.api.queries import filter_names, filter_parameters, filtered
+from interceptions.api.queries import filter_names, filter_parameters, read_filters
 from interceptions.filters import InterceptionFilter, SearchFilterSet, SessionFilter
 from interceptions.models import Interception, Session
 from interceptions.permissions import ReadsInterceptions, readable
@@ -30,7 +30,7 @@ class _ExportView(StrictView):
     def get(self, request: Request) -> StreamingHttpResponse:
         """Return every row that matches all filters, as a stream."""
         rows = readable(request.user, self.source.objects.all())
-        return type(self).write(filtered(self.filterset_class, request, rows))
+        return type(self).write(read_filters(self.filterset_class, request, rows).qs)
 
 
 def _described(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import django_filters
 from django.db.models import QuerySet
@@ -14,6 +14,8 @@ from interceptions.filters import SearchFilterSet
 from interceptions.queryfields import IdFilter, MomentFilter, StrictBooleanFilter
 from providers.api.errors import InvalidQuery
 from providers.api.schema import VISIBLE_TEXT
+
+_Filters = TypeVar("_Filters", bound=SearchFilterSet)
 
 EXAMPLES = {
     "q": 'client:"Claude Code"',
@@ -38,14 +40,14 @@ EXAMPLES = {
 """A value of each filter, for the description."""
 
 
-def filtered(
-    filterset_class: type[SearchFilterSet], request: Request, rows: QuerySet
-) -> QuerySet:
-    """Return the rows that the query asks for; raises InvalidQuery."""
+def read_filters(
+    filterset_class: type[_Filters], request: Request, rows: QuerySet
+) -> _Filters:
+    """Return the filters that the query asks for; raises InvalidQuery."""
     filterset = filterset_class(request.query_params, rows, request=request)
     if not filterset.is_valid():
         raise InvalidQuery(filterset.problems)
-    return filterset.qs
+    return filterset
 
 
 def filter_names(filterset_class: type[SearchFilterSet]) -> frozenset[str]:

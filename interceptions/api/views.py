@@ -16,7 +16,7 @@ from interceptions.api.payloads import (
     rows_of,
     session_payload,
 )
-from interceptions.api.queries import filter_names, filter_parameters, filtered
+from interceptions.api.queries import filter_names, filter_parameters, read_filters
 from interceptions.api.serializers import (
     InterceptionSerializer,
     SessionDetailSerializer,
@@ -74,12 +74,12 @@ class InterceptionList(StrictView):
     )
     def get(self, request: Request) -> Response:
         """Return the interceptions that match all filters, the newest first."""
-        rows = filtered(
-            InterceptionFilter, request, readable(request.user, _interceptions())
+        found = read_filters(
+            InterceptionFilter, request, rows_of(readable(request.user, _all()))
         )
-        page = self.pages.page(rows_of(rows), request)
+        page = self.pages.page(found.between, request)
         return Response(
-            capped_count(rows)
+            capped_count(found.qs, found.count_cap)
             | links(request, page, self.pages.names)
             | {"results": page_payload(page.rows)}
         )
@@ -98,7 +98,7 @@ class InterceptionDetail(StrictView):
     )
     def get(self, request: Request, pk: UUID) -> Response:
         """Return an interception with prompt, tokens, tools, thoughts and attempts."""
-        rows = readable(request.user, _interceptions()).filter(pk=pk)
+        rows = readable(request.user, _all()).filter(pk=pk)
         for payload in page_payload(rows_of(rows)):
             return Response(payload)
         raise Http404
@@ -122,10 +122,12 @@ class SessionList(StrictView):
     )
     def get(self, request: Request) -> Response:
         """Return the sessions that match all filters, the last active first."""
-        rows = filtered(SessionFilter, request, readable(request.user, _sessions()))
-        page = self.pages.page(rows.values(*SESSION_COLUMNS), request)
+        found = read_filters(
+            SessionFilter, request, readable(request.user, _sessions())
+        )
+        page = self.pages.page(found.qs.values(*SESSION_COLUMNS), request)
         return Response(
-            capped_count(rows)
+            capped_count(found.qs, found.count_cap)
             | links(request, page, self.pages.names)
             | {"sessions": [session_payload(row) for row in page.rows]}
         )
@@ -206,7 +208,7 @@ def _find_session(rows: QuerySet, text: str, initiator: str | None) -> Session:
     return found
 
 
-def _interceptions() -> QuerySet:
+def _all() -> QuerySet:
     return Interception.objects.all()
 
 

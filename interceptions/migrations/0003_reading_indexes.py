@@ -1,18 +1,11 @@
-"""Indexes that lists and filters read; the text index exists on PostgreSQL only."""
+"""Indexes that lists and filters read."""
 
 import django.db.models
 from django.db import migrations, models
 
-from interceptions.fulltext import index_expression
 from interceptions.moments import MISPLACED
 
 _POSTGRESQL = {
-    "prompt_words": (
-        "CREATE INDEX prompt_words ON interceptions_userprompt USING gin ("
-        + index_expression("prompt")
-        # A small pending list keeps the one insert that empties it short.
-        + ") WITH (fastupdate = on, gin_pending_list_limit = 512)"
-    ),
     "interception_misplaced": (
         "CREATE INDEX interception_misplaced ON interceptions_interception (started_at)"
         f" WHERE {MISPLACED}"
@@ -20,6 +13,7 @@ _POSTGRESQL = {
     "session_names": (
         "CREATE INDEX session_names ON interceptions_session USING gin ("
         "provider_names jsonb_path_ops, model_names jsonb_path_ops)"
+        # A small pending list keeps the one update that empties it short.
         " WITH (fastupdate = on, gin_pending_list_limit = 512)"
     ),
 }

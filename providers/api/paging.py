@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 from uuid import UUID
 
 from django.db.models import Q, QuerySet
@@ -75,13 +75,11 @@ def read_text(request: Request, name: str, *, max_length: int = 256) -> str | No
     return text
 
 
-def capped_count(rows: QuerySet) -> dict[str, Any]:
-    """Return how many rows there are, looking at ``COUNT_CAP`` of them at most."""
-    counted = rows.order_by()[: COUNT_CAP + 1].count()
-    return {
-        "count": min(counted, COUNT_CAP),
-        "count_is_capped": counted > COUNT_CAP,
-    }
+def capped_count(rows: QuerySet, cap: int | None = None) -> dict[str, Any]:
+    """Return how many rows there are, looking at so many at most (``COUNT_CAP``)."""
+    most = COUNT_CAP if cap is None else cap
+    counted = rows.order_by()[: most + 1].count()
+    return {"count": min(counted, most), "count_is_capped": counted > most}
 
 
 def links(
@@ -106,6 +104,22 @@ def _link(
     return request.build_absolute_uri(f"{request.path}?{query.urlencode()}")
 
 
+class Between(Protocol):
+    """Rows of a list whose ids are below ``after`` and above ``before``."""
+
+    def __call__(self, *, after: UUID | None, before: UUID | None) -> QuerySet: ...
+
+
+def ids_between(rows: QuerySet) -> Between:
+    """Return the rows as ``IdPages`` takes them."""
+
+    def between(*, after: UUID | None, before: UUID | None) -> QuerySet:
+        bounds = {"id__lt": after, "id__gt": before}
+        return rows.filter(**{name: id for name, id in bounds.items() if id})
+
+    return between
+
+
 class IdPages:
     """Newest first along ``id``, which is unique and ordered by time.
 
@@ -115,14 +129,14 @@ class IdPages:
 
     names: ClassVar[frozenset[str]] = frozenset({"limit", "after_id", "before_id"})
 
-    def page(self, rows: QuerySet, request: Request) -> Page:
-        """Return the page that the query asks for; raises InvalidQuery."""
+    def page(self, between: Between, request: Request) -> Page:
+        """Return the page that the query asks for; raises InvalidQuery.
+
+        ``between`` returns the list's rows with ids below ``after``, above ``before``.
+        """
         limit = read_limit(request)
         after, before = read_id(request, "after_id"), read_id(request, "before_id")
-        if after is not None:
-            rows = rows.filter(id__lt=after)
-        if before is not None:
-            rows = rows.filter(id__gt=before)
+        rows = between(after=after, before=before)
         backwards = before is not None and after is None
         found = list(rows.order_by("id" if backwards else "-id")[: limit + 1])
         more, found = len(found) > limit, found[:limit]

@@ -178,7 +178,7 @@ def page_schema(results: str, item: type[serializers.Serializer]) -> Any:
         "__doc__": f"One page of a list of {results}.",
         "__module__": __name__,
         "count": serializers.IntegerField(
-            min_value=0, help_text="How many rows match, 10,000 at most."
+            min_value=0, help_text="How many rows match, as far as they were counted."
         ),
         "count_is_capped": serializers.BooleanField(
             help_text="True when more than `count` rows match."

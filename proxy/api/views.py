@@ -17,7 +17,7 @@ from rest_framework.response import Response
 from providers import audit
 from providers.api.base import StrictView
 from providers.api.errors import Invalid
-from providers.api.paging import IdPages, capped_count, links, read_text
+from providers.api.paging import IdPages, capped_count, ids_between, links, read_text
 from providers.api.schema import id_page_parameters, page_schema, text_parameter
 from proxy.actors import issue_token
 from proxy.api.permissions import OwnsTokens, manageable, may_manage_all
@@ -59,7 +59,7 @@ class TokenList(StrictView):
         owner = read_text(request, "owner", max_length=150)
         if owner is not None:
             rows = rows.filter(owner__username=owner)
-        page, now = self.pages.page(rows, request), timezone.now()
+        page, now = self.pages.page(ids_between(rows), request), timezone.now()
         return Response(
             capped_count(rows)
             | links(request, page, self.pages.names)

@@ -125,7 +125,7 @@ def test_provider_that_cannot_be_is_refused(as_admin, changes, field, detail):
 
 
 @pytest.mark.parametrize(
-    ("settings", "detail"),
+    ("given", "detail"),
     [
         ({"region": "", "model": "m", "small_fast_model": "s"}, "blank"),
         ({"model": "m", "small_fast_model": "s"}, "region or base url required"),
@@ -140,8 +140,8 @@ def test_provider_that_cannot_be_is_refused(as_admin, changes, field, detail):
          "both access key"),
     ],
 )  # fmt: skip
-def test_bedrock_settings_that_cannot_be_are_refused(as_admin, settings, detail):
-    answer = as_admin.post("providers/", BEDROCK | {"settings": settings})
+def test_bedrock_settings_that_cannot_be_are_refused(as_admin, given, detail):
+    answer = as_admin.post("providers/", BEDROCK | {"settings": given})
     assert any(detail in text for text in problems(answer).values()), answer.json()
 
 
