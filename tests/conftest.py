@@ -12,6 +12,16 @@ hypothesis_settings.register_profile("thorough", max_examples=1000, deadline=Non
 hypothesis_settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Try again what depends on real servers and clocks; each retry is printed.
+
+    A machine under load may be late once. What is wrong fails every time.
+    """
+    for item in items:
+        if any(item.get_closest_marker(name) for name in ("live", "browser")):
+            item.add_marker(pytest.mark.flaky(reruns=2, reruns_delay=1))
+
+
 @pytest.fixture(autouse=True)
 def _quick_passwords(request: pytest.FixtureRequest) -> None:
     """Hash passwords quickly, unless a server of its own must check them."""
