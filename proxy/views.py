@@ -52,6 +52,10 @@ def _answer(
     route: str,
     dialect: Dialect | None,
 ) -> HttpResponseBase:
+    if provider is None and not registry.ready:
+        # A worker that began while the database was away. To ask it who calls would
+        # take long, and meanwhile the provider may become known.
+        raise errors.ProviderUnavailable("the providers are not loaded yet")
     lower = client_headers(environ)
     _refuse_websocket(environ, lower)
     token, byok = find_token(lower)
