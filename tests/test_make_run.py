@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -95,17 +96,16 @@ class MakeRun:
         """Return every process that this run started, wherever it hides."""
         found = []
         for process in psutil.process_iter():
-            try:
-                if process.environ().get("AIBRIDGE_DATA_DIR") == str(self.data):
+            with suppress(psutil.Error, OSError):
+                mine = process.environ().get("AIBRIDGE_DATA_DIR") == str(self.data)
+                if mine and process.status() != psutil.STATUS_ZOMBIE:
                     found.append(process)
-            except (psutil.Error, OSError):
-                continue
-        return [each for each in found if each.status() != psutil.STATUS_ZOMBIE]
+        return found
 
     def wait_until_gone(self, seconds: float = 20) -> None:
         deadline = time.monotonic() + seconds
         while left := self.processes():
-            assert time.monotonic() < deadline, [each.cmdline() for each in left]
+            assert time.monotonic() < deadline, left
             time.sleep(0.1)
 
 
