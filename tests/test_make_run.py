@@ -67,7 +67,7 @@ class MakeRun:
     def err(self) -> str:
         return (self.data / "err").read_text()
 
-    def wait_for(self, text: str, seconds: float = 90) -> str:
+    def wait_for(self, text: str, seconds: float = 150) -> str:
         """Return stdout once it holds the text."""
         deadline = time.monotonic() + seconds
         while text not in self.out and self.make.poll() is None:
@@ -89,7 +89,7 @@ class MakeRun:
             capture_output=True,
             text=True,
             check=True,
-            timeout=60,
+            timeout=150,
         ).stdout
 
     def processes(self) -> list[psutil.Process]:
