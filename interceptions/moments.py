@@ -70,6 +70,8 @@ def started_between(
     rows: QuerySet, after: datetime | None, before: datetime | None
 ) -> QuerySet:
     """Return the interceptions that started in a range, both bounds included."""
+    if after is None and before is None:
+        return rows
     condition = Q()
     if after is not None:
         condition &= Q(started_at__gte=after)

@@ -78,7 +78,7 @@ def read_text(request: Request, name: str, *, max_length: int = 256) -> str | No
 def capped_count(rows: QuerySet, cap: int | None = None) -> dict[str, Any]:
     """Return how many rows there are, looking at so many at most (``COUNT_CAP``)."""
     most = COUNT_CAP if cap is None else cap
-    counted = rows.order_by()[: most + 1].count()
+    counted = rows.order_by().values("pk")[: most + 1].count()
     return {"count": min(counted, most), "count_is_capped": counted > most}
 
 
