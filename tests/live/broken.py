@@ -118,6 +118,10 @@ def silent_after_the_first_token(request: SeenRequest) -> Answer:
     return given(request, content, silent_after=at)
 
 
+def silent_from_the_start(request: SeenRequest) -> Answer:
+    return given(request, whole(request), silent_after=0)
+
+
 def inside_a_character(request: SeenRequest) -> Answer:
     content = whole(request, text="Greetings: \x00").replace(b"\\u0000", "ü".encode())
     return given(request, content, cut_after=content.index("ü".encode()) + 1)

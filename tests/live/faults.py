@@ -162,6 +162,8 @@ _RETIRED = replace(
     sdk="APIStatusError",
 )
 _CUT = Expected(body=CUT, error_type="server_error", usage=None, sdk="APIError")
+_SILENT = replace(_CUT, error_type="timeout", beats=True)
+_TOO_LATE = {"status": 504, "error_type": "timeout", "beats": False}
 _COMPLETED = Expected()
 _STARTED = {"messages streaming": {"usage": (12, 1)}}
 """Messages counts the input, and one token of output, when it starts."""
@@ -267,11 +269,11 @@ FAULTS = (
           answer=lambda request: Answer(hang=True), provider=_HASTY,
           expected=_lost("timeout", 504, "timeout")),
     Fault(number=22, name="200, then silence",
+          answer=broken.silent_from_the_start, provider=_HASTY, patient=False,
+          expected=_SILENT, but={"blocking": _NOT_WHOLE | _TOO_LATE}),
+    Fault(number=22, name="200, a token, then silence",
           answer=broken.silent_after_the_first_token, provider=_HASTY, patient=False,
-          expected=replace(_CUT, error_type="timeout", beats=True),
-          but=_STARTED | {
-              "blocking": _NOT_WHOLE
-              | {"status": 504, "error_type": "timeout", "beats": False}}),
+          expected=_SILENT, but=_STARTED | {"blocking": _NOT_WHOLE | _TOO_LATE}),
     Fault(number=23, name="cut after 40 of 60 tokens",
           answer=broken.after_forty_of_sixty_tokens,
           expected=_CUT, but=_STARTED | {"blocking": _NOT_WHOLE}),
