@@ -70,6 +70,8 @@ def whole_error(
 
 def stored_message(text: str, secrets: Iterable[str] = ()) -> str:
     """Return the text without secrets, whole characters, at most MESSAGE_BYTES."""
+    if not text:
+        return ""
     # Cut first, but not so close that half a secret could stay unrecognised.
     scrubbed = scrub(text[: 16 * MESSAGE_BYTES], secrets)
     scrubbed = _KEY_LIKE.sub(lambda match: mask(match.group()), scrubbed)

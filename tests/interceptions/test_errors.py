@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from interceptions.choices import ErrorType
@@ -11,7 +13,19 @@ from interceptions.errors import (
     truncate_message,
     whole_error,
 )
+from providers.keypool import KeyPoolExhausted
 from providers.kinds import KINDS
+from proxy import failover
+from proxy.errors import (
+    BadBody,
+    CircuitOpen,
+    GatewayError,
+    KeysRateLimited,
+    KeysUnauthorized,
+    UpstreamBroke,
+    UpstreamTimedOut,
+    UpstreamUnreachable,
+)
 
 OPENAI_LIKE = ["openai", "azure", "google", "openrouter", "openai-compat"]
 
@@ -174,3 +188,50 @@ def test_a_users_own_key_is_masked_though_nobody_knows_it(secret):
 )
 def test_ordinary_text_is_not_taken_for_a_key(text):
     assert stored_message(text) == text
+
+
+# What the gateway itself reports
+
+
+@pytest.mark.parametrize(
+    ("failure", "expected"),
+    [
+        (CircuitOpen(30), ("server_error", "circuit breaker is open")),
+        (UpstreamTimedOut("too late"), ("timeout", "too late")),
+        (UpstreamUnreachable("refused"), ("server_error", "refused")),
+        (UpstreamBroke("truncated"), ("server_error", "truncated")),
+        (KeysUnauthorized("all keys"), ("unauthorized", "all keys")),
+        (KeysRateLimited("all keys", 7), ("rate_limited", "all keys")),
+        (BadBody("no JSON"), ("bad_request", "no JSON")),
+        (GatewayError("mystery"), ("unknown", "mystery")),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
+)
+def test_a_failure_of_the_gateway_is_recorded_by_its_class(failure, expected):
+    assert whole_error((failure.error_type, failure.message)) == expected
+
+
+class SpentCredential:
+    """A pool in which no key is left."""
+
+    def __init__(self, *, permanent: bool) -> None:
+        self._permanent = permanent
+
+    def walk(self):
+        raise KeyPoolExhausted(self._permanent, 7.0)
+
+
+@pytest.mark.parametrize(
+    ("permanent", "expected"),
+    [
+        (True, ("unauthorized", "all configured keys failed authentication")),
+        (False, ("rate_limited", "all configured keys are rate-limited")),
+    ],
+)
+def test_an_exhausted_pool_is_recorded_by_its_reason(permanent, expected):
+    credential = SpentCredential(permanent=permanent)
+    with pytest.raises(GatewayError) as raised:
+        failover.open_answer(None, SimpleNamespace(name="p"), credential, print)
+    error = whole_error((raised.value.error_type, raised.value.message))
+    assert error[0] == expected[0]
+    assert expected[1] in error[1]
