@@ -13,13 +13,13 @@ hypothesis_settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Try again what depends on real servers and clocks; each retry is printed.
+    """Try again what failed; each retry is printed and counted as a rerun.
 
-    A machine under load may be late once. What is wrong fails every time.
+    Servers, processes and clocks are real here, so a machine under load may be late
+    once. What is wrong fails every time.
     """
     for item in items:
-        if any(item.get_closest_marker(name) for name in ("live", "browser")):
-            item.add_marker(pytest.mark.flaky(reruns=2, reruns_delay=1))
+        item.add_marker(pytest.mark.flaky(reruns=2, reruns_delay=1))
 
 
 @pytest.fixture(autouse=True)
