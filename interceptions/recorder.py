@@ -29,6 +29,7 @@ from interceptions.models import (
 from interceptions.records import (
     LAST_PROMPT,
     LEAST_WEIGHT,
+    START,
     SUMS,
     Record,
     Row,
@@ -46,6 +47,8 @@ logger = logging.getLogger(__name__)
 begin_worker = worker.begin
 end_worker = worker.end
 
+# Facts of a start that are stored under their own names.
+_AS_GIVEN = tuple(name for name in START if name in Start.__dataclass_fields__)
 _MOST_TOKENS = 10**12
 _MOST_MILLISECONDS = 2**31 - 1
 _NOT_CONFIRMED = "the record was not confirmed in time; nothing was sent upstream"
@@ -335,30 +338,16 @@ class _Call:
 
 def _start_record(interception: UUID, facts: Start) -> Record:
     now = _now()
-    row = fitted_start(
-        {
-            "id": interception,
-            "initiator_id": facts.initiator_id,
-            "token_id": facts.token_id,
-            "provider_id": facts.provider_id,
-            "provider_name": facts.provider_name,
-            "provider_kind": facts.provider_kind,
-            "dialect": facts.dialect,
-            "route": facts.route,
-            "model": facts.model,
-            "streaming": facts.streaming,
-            "client": facts.client,
-            "user_agent": facts.user_agent,
-            "client_session_id": facts.client_session_id or None,
-            "correlating_tool_call_id": facts.correlating_tool_call_id or None,
-            "credential_kind": facts.credential_kind,
-            "credential_hint": facts.credential_hint,
-            "started_at": now,
-            "worker": recording_process.current().worker,
-            "metadata": facts.metadata,
-            "last_prompt": "",
-        }
+    row: Row = {name: getattr(facts, name) for name in _AS_GIVEN}
+    row.update(
+        id=interception,
+        client_session_id=facts.client_session_id or None,
+        correlating_tool_call_id=facts.correlating_tool_call_id or None,
+        started_at=now,
+        worker=recording_process.current().worker,
+        last_prompt="",
     )
+    fitted_start(row)
     if facts.prompt is None:
         return Record(interception, row)
     prompt: Row = {"interception_id": interception, "prompt": facts.prompt}
