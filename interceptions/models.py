@@ -343,9 +343,14 @@ class Session(models.Model):
     class Meta:
         ordering = ("-last_active_at", "-id")
         indexes = [
-            models.Index(F("last_active_at").desc(), F("id").desc(), name="session_active"),
             models.Index(
-                "initiator", F("last_active_at").desc(), F("id").desc(), name="session_initiator"
+                F("last_active_at").desc(), F("id").desc(), name="session_active"
+            ),
+            models.Index(
+                "initiator",
+                F("last_active_at").desc(),
+                F("id").desc(),
+                name="session_initiator",
             ),
             models.Index("session_id", name="session_session_id"),
         ]
