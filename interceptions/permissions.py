@@ -43,4 +43,4 @@ class ReadsEverything(BasePermission):
 
 def readable(user: Any, rows: QuerySet) -> QuerySet:
     """Return the interceptions or sessions among ``rows`` that this user may read."""
-    return rows.visible_to(user)
+    return rows.visible_to(user)  # type: ignore[attr-defined]
