@@ -76,9 +76,14 @@ def _commit_start(record: Record) -> None:
         ticket = process.sink.submit(record, seconds, journals=False)
     except QueueFull as error:
         raise RecordingUnavailable("too many records wait") from error
-    if not ticket.wait(seconds):
-        if not process.sink.withdraw(ticket):
+    is_settled = False
+    try:
+        is_settled = ticket.wait(seconds)
+    finally:
+        # Also when whoever waits is killed: nobody will end this interception.
+        if not is_settled and not process.sink.withdraw(ticket):
             _disown(record)
+    if not is_settled:
         raise RecordingUnavailable("the database did not commit in time")
     if ticket.error is not None:
         if isinstance(ticket.error, DatabaseAway) and ticket.error.tried:

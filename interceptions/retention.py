@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -35,10 +36,11 @@ class PruningElsewhere(Exception):
 
 @dataclass(slots=True)
 class Pruned:
-    """How many rows went, or would go."""
+    """How many rows went, or would go; and whether that is all of them."""
 
     interceptions: int = 0
     sessions: int = 0
+    is_all: bool = True
 
 
 def cutoff(days: int) -> datetime:
@@ -56,18 +58,27 @@ def count(before: datetime) -> Pruned:
     return Pruned(rows.count(), emptied.count())
 
 
-def prune(before: datetime, *, batch: int = BATCH, pause: float = 0) -> Pruned:
+def prune(
+    before: datetime,
+    *,
+    batch: int = BATCH,
+    pause: float = 0,
+    seconds: float = math.inf,
+) -> Pruned:
     """Delete interceptions that started before; ``pause`` seconds between batches.
 
-    Raises PruningElsewhere and django.db errors; what was deleted until then is gone.
+    Stops after about so many ``seconds``. Raises PruningElsewhere and django.db errors;
+    what was deleted until then is gone.
     """
-    pruned = Pruned()
+    pruned = Pruned(is_all=False)
+    until = time.monotonic() + seconds
     try:
-        while True:
+        while not pruned.is_all:
             if not leases.take(_LEASE, _LEASE_SECONDS):
                 raise PruningElsewhere
-            if not _prune_batch(before, batch, pruned):
-                break
+            pruned.is_all = not _prune_batch(before, batch, pruned)
+            if time.monotonic() >= until:
+                return pruned
             time.sleep(pause)
         _prune_facets()
     finally:

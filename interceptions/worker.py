@@ -1,8 +1,9 @@
 """A gateway process as a worker: it says that it lives, and keeps the records whole.
 
-Beside the writer one thread runs for as long as the worker does. At every beat it
-renews the worker's row, replays journals (its own once the database is back, those of
-dead processes of this machine), and takes its turn at sweeping and pruning.
+Beside the writer two threads run for as long as the worker does. One renews the
+worker's row. The other replays journals (its own once the database is back, those of
+dead processes of this machine), and takes its turn at sweeping and pruning; however
+long that takes, the worker beats.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 import socket
 import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -29,10 +31,11 @@ logger = logging.getLogger(__name__)
 
 _AWAY = (DatabaseError, InterfaceError, DatabaseAway)
 _BEATS_IN_WINDOW = 3
-_REPLAY_SECONDS = 1.0
+_BUSY_SECONDS = 1.0
 _PRUNE_SECONDS = 3600.0
 _PRUNE_BATCH = 100
 _PRUNE_PAUSE = 0.05
+_PRUNE_AT_MOST = 5.0
 _STOP_SECONDS = 10.0
 
 
@@ -59,7 +62,7 @@ _upkeep: Upkeep | None = None
 
 
 class Upkeep:
-    """The thread that keeps one worker's house."""
+    """The threads that keep one worker's house."""
 
     def __init__(self, process: RecordingProcess) -> None:
         assert process.worker is not None
@@ -69,19 +72,21 @@ class Upkeep:
         self._window = settings.AIBRIDGE_SWEEP_SECONDS
         self._sweeper = sweeper.Sweeper(process.store, self._window)
         self._prune_at = time.monotonic() + self._window
-        self._is_away = False
         self._stopping = threading.Event()
-        self._thread = threading.Thread(
-            target=self._run, name="aibridge-upkeep", daemon=True
-        )
+        self._threads = [
+            threading.Thread(target=self._repeat, args=job, daemon=True)
+            for job in ((self._beat, self._pause), (self._tidy, self._pause_of_tidying))
+        ]
 
     def start(self) -> None:
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def stop(self) -> None:
-        """End the thread, and strike the worker off if nothing of it is left."""
+        """End the threads, and strike the worker off if nothing of it is left."""
         self._stopping.set()
-        self._thread.join(_STOP_SECONDS)
+        for thread in self._threads:
+            thread.join(_STOP_SECONDS)
         # Whatever connection this thread had may be broken by now.
         give_back()
         try:
@@ -92,34 +97,41 @@ class Upkeep:
         finally:
             give_back()
 
-    def _run(self) -> None:
+    def _repeat(self, job: Callable[[], None], pause: Callable[[], float]) -> None:
+        is_away = False
         while True:
-            self._keep_house()
-            if self._stopping.wait(self._pause()):
+            try:
+                job()
+                is_away = False
+            except _AWAY as error:
+                if not is_away:
+                    logger.warning("upkeep waits", extra={"error": str(error)})
+                is_away = True
+            except Exception:
+                # A worker that stops to beat would be taken for dead.
+                logger.exception("upkeep failed")
+            finally:
+                give_back()
+            if self._stopping.wait(pause()):
                 return
 
     def _pause(self) -> float:
-        beat = self._window / _BEATS_IN_WINDOW
-        return min(beat, _REPLAY_SECONDS) if self._process.journal.waiting else beat
+        return self._window / _BEATS_IN_WINDOW
 
-    def _keep_house(self) -> None:
+    def _pause_of_tidying(self) -> float:
+        waits = self._process.journal.waiting or time.monotonic() >= self._prune_at
+        return min(self._pause(), _BUSY_SECONDS) if waits else self._pause()
+
+    def _tidy(self) -> None:
         try:
-            self._beat()
             self._process.journal.replay(self._process.store)
             adopt_leftovers(self._process)
             self._sweep()
             self._prune()
-            self._is_away = False
-        except _AWAY as error:
+        except BaseException:
+            # Nobody could beat while the database was away.
             self._sweeper.forget()
-            if not self._is_away:
-                logger.warning("upkeep waits", extra={"error": str(error)})
-            self._is_away = True
-        except Exception:
-            # A worker that stops to beat would be taken for dead.
-            logger.exception("upkeep failed")
-        finally:
-            give_back()
+            raise
 
     def _beat(self) -> None:
         Worker.objects.update_or_create(
@@ -144,16 +156,8 @@ class Upkeep:
             self._sweeper.forget()
 
     def _prune(self) -> None:
-        days = settings.AIBRIDGE_RETENTION_DAYS
-        if not days or time.monotonic() < self._prune_at:
-            return
-        self._prune_at = time.monotonic() + _PRUNE_SECONDS
-        try:
-            retention.prune(
-                retention.cutoff(days), batch=_PRUNE_BATCH, pause=_PRUNE_PAUSE
-            )
-        except retention.PruningElsewhere:
-            logger.debug("another worker prunes")
+        if time.monotonic() >= self._prune_at and _prune_some():
+            self._prune_at = time.monotonic() + _PRUNE_SECONDS
 
     def _sign_off(self) -> None:
         rows = Worker.objects.filter(pk=self._worker)
@@ -161,6 +165,22 @@ class Upkeep:
             rows.update(journal_records=waiting)
         else:
             rows.delete()
+
+
+def _prune_some() -> bool:
+    """Delete some of what is too old; return whether that is all for now."""
+    days = settings.AIBRIDGE_RETENTION_DAYS
+    if not days:
+        return True
+    try:
+        return retention.prune(
+            retention.cutoff(days),
+            batch=_PRUNE_BATCH,
+            pause=_PRUNE_PAUSE,
+            seconds=_PRUNE_AT_MOST,
+        ).is_all
+    except retention.PruningElsewhere:
+        return True
 
 
 def adopt_leftovers(process: RecordingProcess) -> tuple[int, int]:

@@ -72,6 +72,15 @@ def test_batches_are_small_and_everything_goes(ana):
     assert not any(model.objects.exists() for model in CHILDREN)
 
 
+def test_who_has_little_time_prunes_a_part(ana):
+    for _ in range(3):
+        ask(ana, 61)
+    first = prune(batch=2, seconds=0)
+    assert first == retention.Pruned(interceptions=2, sessions=2, is_all=False)
+    assert prune(batch=2).is_all
+    assert not Interception.objects.exists()
+
+
 def test_a_session_that_loses_some_is_counted_anew(ana):
     ask(ana, 61, client_session_id="s", model="old")
     young = ask(ana, 1, client_session_id="s", model="new")

@@ -17,7 +17,7 @@ from interceptions.models import Attempt, Interception, Session, TokenUsage
 from interceptions.recorder import RecordingUnavailable
 from interceptions.records import END, Record, ended
 from interceptions.worker import adopt_leftovers
-from interceptions.writer import QueueFull, Writer
+from interceptions.writer import Direct, QueueFull, Ticket, Writer
 from providers.ids import new_id
 from proxy.dialects.base import Thought, ToolCall, Turn, Usage
 from tests.interceptions.outages import *  # noqa: F403
@@ -492,6 +492,35 @@ def test_a_start_that_may_have_been_stored_is_ended_by_the_journal(record_over):
     row = Interception.objects.get()
     assert (row.outcome, row.error_type) == ("failed", "server_error")
     assert "nothing was sent" in row.error_message
+
+
+class Interrupted(Direct):
+    """Stores what is submitted, but whoever waits for it is killed."""
+
+    def submit(self, record, patience=0, *, journals=True):
+        super().submit(record, patience, journals=journals)
+        return KilledTicket(record, journals=journals)
+
+
+class KilledTicket(Ticket):
+    def wait(self, seconds):
+        raise GeneratorExit
+
+
+def test_a_start_whose_request_is_killed_meanwhile_is_ended_by_the_journal(
+    ana, settings, tmp_path
+):
+    settings.AIBRIDGE_DATA_DIR = tmp_path
+    journal = Journal(recording_process.journal_directory(), new_id())
+    committer = Committer(CallersLink(), lambda record, reason: None, 0)
+    sink = Interrupted(committer, journal)
+    process = recording_process.RecordingProcess(None, sink, journal)
+    with recording_process.using(process), pytest.raises(GeneratorExit):
+        recorder.start(start_facts(ana))
+    assert Interception.objects.get().outcome == "in_progress"
+    journal.close()
+    adopt_leftovers(recording_process.current())
+    assert Interception.objects.get().outcome == "failed"
 
 
 def test_a_start_that_was_never_stored_leaves_no_trace(record_over):
