@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import pytest
+from django.test import override_settings
 from hypothesis import settings as hypothesis_settings
 
 hypothesis_settings.register_profile("ci", max_examples=40, deadline=None)
@@ -23,9 +25,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _quick_passwords(request: pytest.FixtureRequest) -> None:
+def _quick_passwords(request: pytest.FixtureRequest) -> Iterator[None]:
     """Hash passwords quickly, unless a server of its own must check them."""
     if any(request.node.get_closest_marker(name) for name in ("live", "browser")):
+        yield
         return
-    settings = request.getfixturevalue("settings")
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    hashers = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    with override_settings(PASSWORD_HASHERS=hashers):
+        yield
