@@ -292,7 +292,10 @@ def _database() -> dict[str, Any]:
         options["pool"] = {
             "min_size": 1,
             "max_size": env_int("AIBRIDGE_DATABASE_POOL_SIZE", default=20, least=1),
-            "timeout": 10,
+            # A database that is back is found soon: tries come after 0, 1, 3 and 5 s
+            # and anew for whoever asks next. By default the pauses double for ever.
+            "timeout": 5,
+            "reconnect_timeout": 5,
         }
     options.setdefault("connect_timeout", 5)
     return config | {
