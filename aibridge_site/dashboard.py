@@ -98,7 +98,8 @@ def _traffic(user: Any, stretch: traffic.Stretch, now: datetime) -> dict[str, An
     rows = Interception.objects.visible_to(user)
     whose = "all" if user.has_perm("interceptions.view_interception") else user.pk
     buckets = _remembered(
-        f"series:{whose}:{stretch.name}", lambda: traffic.series(rows, stretch, now)
+        f"series:{whose}:{stretch.name}",
+        lambda: traffic.series(rows, stretch, now, whose=str(whose)),
     )
     errors = _remembered(
         f"errors:{whose}:{stretch.name}",

@@ -1,8 +1,8 @@
 """One page of a filtered list: what the address asks for, and where to go from it.
 
 Pages are found by key, not by number, so that the thousandth costs what the first does;
-counts end at a cap. The same names filter the REST lists, so an address can be turned
-into an export.
+counts end at a cap, and at a time limit. The same names filter the REST lists, so an
+address can be turned into an export.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.db import OperationalError, connection, transaction
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, QueryDict
 from django.utils import timezone
@@ -20,6 +21,7 @@ from interceptions.filters import SearchFilterSet
 
 PAGE = 50
 CAP = 10_000
+COUNT_MS = 80
 SINCE = {
     "1h": ("Last hour", timedelta(hours=1)),
     "24h": ("Last 24 hours", timedelta(days=1)),
@@ -66,7 +68,7 @@ class Listing:
     """What a list's template needs."""
 
     rows: list[Any]
-    count: int
+    count: int | None
     older: str = ""
     newer: str = ""
     since: str = DEFAULT_SINCE
@@ -79,16 +81,15 @@ class Listing:
     export_query: str = ""
 
     @property
-    def is_capped(self) -> bool:
-        return self.count > CAP
-
-    @property
     def is_filtered(self) -> bool:
         return bool(self.chips)
 
     @property
     def count_label(self) -> str:
-        return f"{CAP:,}+" if self.is_capped else f"{self.count:,}"
+        """How many rows match, as far as that was quick to say."""
+        if self.count is None:
+            return f"More than {len(self.rows)}" if self.older else str(len(self.rows))
+        return f"{CAP:,}+" if self.count > CAP else f"{self.count:,}"
 
     @property
     def since_label(self) -> str:
@@ -131,7 +132,7 @@ def build(
     page, newer, older = _page(request, matching, order)
     return Listing(
         rows=page,
-        count=matching.order_by()[: CAP + 1].count() if found.is_valid() else 0,
+        count=quick_count(matching) if found.is_valid() else 0,
         newer=_link(request, newer=newer),
         older=_link(request, older=older),
         since=since,
@@ -145,6 +146,21 @@ def build(
             {k: v for k, v in effective.items() if k in found.base_filters}
         ),
     )
+
+
+def quick_count(rows: QuerySet) -> int | None:
+    """Return the number of rows up to the cap, None when that took too long."""
+    capped = rows.order_by()[: CAP + 1]
+    if connection.vendor != "postgresql":
+        return capped.count()
+    try:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(f"SET LOCAL statement_timeout = {COUNT_MS}")
+            count = capped.count()
+            cursor.execute("SET LOCAL statement_timeout TO DEFAULT")
+            return count
+    except OperationalError:
+        return None
 
 
 def _since(

@@ -82,7 +82,7 @@ class SessionPages:
         session = self._session(request, pk)
         after = _required(_uuid(request.GET.get("after", "")))
         screen = timeline.load_screen(session, after=after)
-        context = {"session": session, "screen": screen}
+        context = {"session": session, "screen": screen, "further": True}
         return render(request, "aibridge/parts/threads.html", context)
 
     def steps_view(self, request: HttpRequest, pk: UUID) -> HttpResponse:

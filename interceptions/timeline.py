@@ -1,9 +1,13 @@
 """A session as a page shows it: a screenful of steps, and where the next ones are.
 
-Long texts are read as their beginnings only, and long threads a part at a time, so that
-the first screen costs the same for ten steps and for ten thousand.
-
 A step is one interception; its turns are the agentic actions of ``threads``.
+
+1. The first screen costs the same for ten steps and for twenty thousand: long texts are
+   read as their beginnings, long threads a part at a time, and threads are found by
+   walking the session's rows in order, a bounded number at once.
+2. A screen goes on where the walk stopped; so a cursor is the id of a row, and a screen
+   may hold no thread at all and still not be the last.
+3. Sums of a thread are given where it is short; of a long one only its length is.
 """
 
 from __future__ import annotations
@@ -36,6 +40,11 @@ SCREEN = 40
 THREADS = 20
 HEAD = 700
 """Characters of a text that are read for the page."""
+WALK = 2_000
+"""Rows that are looked through for the threads of one screen."""
+SUMMED = 1_000
+"""Steps of a thread up to which it is summed."""
+RECENT = 200
 LIVE = timedelta(minutes=10)
 FOUND = 50
 
@@ -69,27 +78,34 @@ class Step:
 
 
 @dataclass(slots=True)
-class ThreadPart:
-    """Consecutive steps of a thread, and the sums of all of it."""
+class Sums:
+    """What a whole thread came to; ``ended_at`` is None while a step is in progress."""
 
-    id: UUID
-    total: int
     failures: int
     started_at: datetime
     ended_at: datetime | None
     input_tokens: int
     output_tokens: int
     tool_calls: int
-    prompt: Head | None = None
-    steps: list[Step] = field(default_factory=list)
-    starts_late: bool = False
-    more_after: UUID | None = None
 
     @property
     def duration_ms(self) -> float | None:
         if self.ended_at is None:
             return None
         return (self.ended_at - self.started_at).total_seconds() * 1000
+
+
+@dataclass(slots=True)
+class ThreadPart:
+    """Consecutive steps of a thread; ``sums`` is None for a long one."""
+
+    id: UUID
+    total: int
+    sums: Sums | None = None
+    prompt: Head | None = None
+    steps: list[Step] = field(default_factory=list)
+    starts_late: bool = False
+    more_after: UUID | None = None
 
     @property
     def models(self) -> list[str]:
@@ -99,7 +115,7 @@ class ThreadPart:
 
 @dataclass(frozen=True, slots=True)
 class Screen:
-    """Threads in order; ``more_after`` is the last one when further ones follow."""
+    """Threads in order; ``more_after`` is the row after which to look for more."""
 
     threads: list[ThreadPart]
     more_after: UUID | None = None
@@ -108,39 +124,36 @@ class Screen:
 def load_screen(
     session: Session, *, after: UUID | None = None, at: Interception | None = None
 ) -> Screen:
-    """Return the threads that follow a thread, or begin with the one of a step."""
-    rows = of_session(session)
-    groups = _groups(rows)
+    """Return the threads that begin after a row, or begin with the one of a step."""
+    walk = _Walk(session, at.pk if at is not None else after)
     if at is not None:
-        groups = groups.filter(thread_id__gte=at.thread_id)
-    elif after is not None:
-        groups = groups.filter(thread_id__gt=after)
-    found = list(groups[: THREADS + 1])
-    chosen = _fill_screen(found[:THREADS])
-    parts = [_part(group) for group in chosen]
-    _load_steps(rows, parts, at)
-    more = len(found) > len(chosen)
-    return Screen(parts, parts[-1].id if parts and more else None)
+        walk.steps[at.thread_id] = STEPS
+    walk.run()
+    kept = {at.thread_id} if at is not None else set()
+    parts = _parts([id for id in walk.steps if id in kept or walk.begins(id)])
+    _load_sums(session, parts)
+    _load_steps(session, parts, at)
+    return Screen(parts, walk.stopped_at)
 
 
 def load_steps(session: Session, thread_id: UUID, after: UUID) -> ThreadPart | None:
     """Return the part of a thread that follows a step, None when there is none."""
-    rows = of_session(session).filter(thread_id=thread_id)
-    steps = list(_with_heads(rows.filter(id__gt=after))[: STEPS + 1])
-    group = _groups(rows).first()
-    if group is None or not steps:
+    rows = _of_threads(session, [thread_id]).filter(id__gt=after)
+    steps = list(_with_heads(rows)[: STEPS + 1])
+    if not steps:
         return None
-    part = _part(group)
-    part.starts_late = True
+    part = ThreadPart(thread_id, 0, starts_late=True)
     _fill(part, steps)
     return part
 
 
 def load_changed(session: Session, since: datetime) -> list[Step]:
-    """Return the steps that began or ended since a moment, at most a screenful."""
+    """Return the latest steps that began or ended since a moment, or go on."""
     changed = Q(started_at__gte=since) | Q(ended_at__gte=since) | Q(ended_at=None)
-    recent = of_session(session).filter(changed).order_by("-id")
-    return [_step(row) for row in reversed(_with_heads(recent)[:SCREEN])]
+    latest = of_session(session).order_by("-id").values("pk")[:RECENT]
+    rows = Interception.objects.filter(changed, pk__in=[row["pk"] for row in latest])
+    newest = _with_heads(rows.order_by("-id"))[:SCREEN]
+    return [_step(row) for row in reversed(newest)]
 
 
 def is_live(session: Session) -> bool:
@@ -157,62 +170,104 @@ def version(session: Session) -> tuple[Any, ...]:
     return (*(rolled_up.first() or ()), open_steps["n"])
 
 
-def _groups(rows: QuerySet) -> QuerySet:
-    return (
-        rows.order_by("thread_id")
+class _Walk:
+    """Looks through a session's rows in order for the threads of one screen.
+
+    ``steps`` counts those met of each thread; ``stopped_at`` is the last row looked at
+    when the walk ended before the session did.
+    """
+
+    def __init__(self, session: Session, after: UUID | None) -> None:
+        self.steps: dict[UUID, int] = {}
+        self.stopped_at: UUID | None = None
+        self._session = session
+        self._after = after
+
+    def run(self) -> None:
+        """Look through at most ``WALK`` rows, until the screen is full."""
+        rows = of_session(self._session)
+        if self._after is not None:
+            rows = rows.filter(id__gt=self._after)
+        last = self._after
+        found = rows.values_list("pk", "thread_id")[: WALK + 1]
+        for number, (pk, thread_id) in enumerate(found):
+            if number == WALK or self._is_full(thread_id):
+                self.stopped_at = last
+                return
+            self.steps[thread_id] = self.steps.get(thread_id, 0) + 1
+            last = pk
+
+    def begins(self, thread_id: UUID) -> bool:
+        """Whether none of the thread's rows came before this walk."""
+        # A thread has its root's id, so mostly the id itself says when it began.
+        if self._after is None or thread_id > self._after:
+            return True
+        rows = _of_threads(self._session, [thread_id])
+        return not rows.filter(id__lte=self._after).exists()
+
+    def _is_full(self, next_thread: UUID) -> bool:
+        if next_thread in self.steps:
+            return False
+        shown = sum(min(steps, STEPS) for steps in self.steps.values())
+        return shown >= SCREEN or len(self.steps) == THREADS
+
+
+def _of_threads(session: Session, ids: list[UUID]) -> QuerySet:
+    """Return the session's rows of some threads, in order.
+
+    The initiator is left out: a thread has one only, and with it the planner would
+    rather read a whole long session.
+    """
+    return Interception.objects.filter(
+        thread_id__in=ids, session_id=session.session_id
+    ).order_by("id")
+
+
+def _parts(ids: list[UUID]) -> list[ThreadPart]:
+    """Return the threads with their lengths; one query that an index answers."""
+    counted = Interception.objects.filter(thread_id__in=ids).order_by()
+    totals = dict(counted.values_list("thread_id").annotate(Count("pk")))
+    return [ThreadPart(id, totals.get(id, 0)) for id in ids]
+
+
+def _load_sums(session: Session, parts: list[ThreadPart]) -> None:
+    """Sum up the threads that are not too long for it; one query."""
+    short = {part.id: part for part in parts if part.total <= SUMMED}
+    summed = (
+        _of_threads(session, list(short))
+        .order_by()
         .values("thread_id")
         .annotate(
-            total=Count("pk"),
             failures=Count("pk", filter=Q(outcome=Outcome.FAILED)),
             open=Count("pk", filter=Q(ended_at=None)),
             started_at=Min("started_at"),
-            last_ended_at=Max("ended_at"),
+            ended_at=Max("ended_at"),
             input_tokens=Sum("input_tokens"),
             output_tokens=Sum("output_tokens"),
             tool_calls=Sum("tool_calls"),
         )
     )
-
-
-def _fill_screen(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the first threads that together fill a screen, at least one."""
-    chosen: list[dict[str, Any]] = []
-    steps = 0
-    for group in groups:
-        if chosen and steps + min(group["total"], STEPS) > SCREEN:
-            break
-        chosen.append(group)
-        steps += min(group["total"], STEPS)
-    return chosen
-
-
-def _part(group: dict[str, Any]) -> ThreadPart:
-    return ThreadPart(
-        id=group["thread_id"],
-        total=group["total"],
-        failures=group["failures"],
-        started_at=group["started_at"],
-        ended_at=None if group["open"] else group["last_ended_at"],
-        input_tokens=group["input_tokens"],
-        output_tokens=group["output_tokens"],
-        tool_calls=group["tool_calls"],
-    )
+    for row in summed:
+        part = short[row.pop("thread_id")]
+        if row.pop("open"):
+            row["ended_at"] = None
+        part.sums = Sums(**row)
 
 
 def _load_steps(
-    rows: QuerySet, parts: list[ThreadPart], at: Interception | None
+    session: Session, parts: list[ThreadPart], at: Interception | None
 ) -> None:
     """Give every part its first steps: one query for the short ones, one a long one."""
     prompts = _root_prompts([part.id for part in parts])
     short = [part.id for part in parts if part.total <= STEPS]
     by_thread: dict[UUID, list[Interception]] = defaultdict(list)
-    for row in _with_heads(rows.filter(thread_id__in=short)):
+    for row in _with_heads(_of_threads(session, short)):
         by_thread[row.thread_id].append(row)
     for part in parts:
         part.prompt = prompts.get(part.id)
         found = by_thread[part.id]
         if part.total > STEPS:
-            found = _some_of(rows.filter(thread_id=part.id), part, at)
+            found = _some_of(_of_threads(session, [part.id]), part, at)
         _fill(part, found)
 
 

@@ -1,23 +1,27 @@
 """Sums over recent interceptions and attempts, for the first page.
 
-Every figure is of a stretch of time that ends now, and is read by ranges of ids (they
-are ordered by time), so that its cost follows the traffic of that stretch alone.
+Every figure is of a stretch of time that ends now, so its cost follows the traffic of
+that stretch alone. What lies hours back hardly changes and is kept for a while.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from django.core.cache import cache
 from django.db.models import Count, F, Q, QuerySet, Sum
 from django.db.models.functions import TruncHour, TruncMinute
 
 from interceptions.choices import AttemptOutcome, ErrorType, Outcome
 from interceptions.models import Attempt, Interception
+from interceptions.moments import started_between
 
+_SETTLED = timedelta(hours=1)
+_KEPT_SECONDS = 6 * 3600
 _ERROR_LABELS = dict(ErrorType.choices)
 
 
@@ -77,27 +81,52 @@ _SUMS = {
 }
 
 
-def series(rows: QuerySet, stretch: Stretch, now: datetime) -> list[Bucket]:
-    """Return the stretch's buckets, oldest first, without gaps."""
+def series(
+    rows: QuerySet, stretch: Stretch, now: datetime, *, whose: str
+) -> list[Bucket]:
+    """Return the stretch's buckets, oldest first, without gaps.
+
+    ``whose`` names the rows: what is kept of them is found by it again.
+    """
     buckets = _empty_buckets(stretch, now)
-    first = buckets[0].start
+    prefix = f"traffic:{whose}:{stretch.name}"
+    keys = {f"{prefix}:{b.start.timestamp():.0f}": b.start for b in buckets}
+    kept = {bucket.start: bucket for bucket in cache.get_many(keys).values()}
+    buckets = [kept.get(bucket.start, bucket) for bucket in buckets]
+    missing = [bucket for bucket in buckets if bucket.start not in kept]
+    _count(rows, stretch, missing)
+    settled = {b.start: b for b in missing if b.end < now - _SETTLED}
+    cache.set_many(
+        {key: settled[start] for key, start in keys.items() if start in settled},
+        _KEPT_SECONDS,
+    )
+    return buckets
+
+
+def _count(rows: QuerySet, stretch: Stretch, buckets: list[Bucket]) -> None:
+    """Fill the buckets from the first to the last one."""
+    by_start = {bucket.start: bucket for bucket in buckets}
     counted = (
-        rows.filter(started_at__gte=first)
+        started_between(rows, buckets[0].start, buckets[-1].end)
         .order_by()
         .values(at=stretch.trunc("started_at"))
         .annotate(**_SUMS)
     )
     for row in counted:
-        index = int((row.pop("at") - first) / stretch.bucket)
-        bucket = buckets[min(index, len(buckets) - 1)]
+        bucket = by_start.get(_floor(row.pop("at"), stretch.bucket))
+        if bucket is None:
+            continue
         for name, value in row.items():
             setattr(bucket, name, getattr(bucket, name) + (value or 0))
-    return buckets
+
+
+def _floor(moment: datetime, bucket: timedelta) -> datetime:
+    seconds = bucket.total_seconds()
+    return datetime.fromtimestamp(moment.timestamp() // seconds * seconds, tz=UTC)
 
 
 def _empty_buckets(stretch: Stretch, now: datetime) -> list[Bucket]:
-    seconds = stretch.bucket.total_seconds()
-    last = datetime.fromtimestamp(now.timestamp() // seconds * seconds, tz=now.tzinfo)
+    last = _floor(now, stretch.bucket)
     count = int(stretch.length / stretch.bucket)
     starts = [last - stretch.bucket * back for back in reversed(range(count))]
     return [Bucket(start, start + stretch.bucket) for start in starts]
@@ -118,7 +147,8 @@ class ErrorCount:
 def errors_by_type(rows: QuerySet, since: datetime) -> list[ErrorCount]:
     """Return the error types since a moment, the most frequent first."""
     counted = (
-        rows.filter(outcome=Outcome.FAILED, started_at__gte=since)
+        started_between(rows, since, None)
+        .filter(outcome=Outcome.FAILED)
         .order_by()
         .values("error_type")
         .annotate(count=Count("pk"))

@@ -247,6 +247,19 @@ def test_session_that_goes_on_shows_it_without_reloading(
     assert page.evaluate("window.untouched")
 
 
+def test_first_page_keeps_itself_current(open_browser, make_provider):
+    provider = make_provider("anthropic", ("key-a",))
+    page = open_browser("admin")
+    page.clock.install()
+    page.goto("/admin/")
+    card = page.locator(".ab-provider").filter(has_text=provider.name)
+    expect(card).to_contain_text("1/1 keys healthy")
+    provider.keys.update(enabled=False)
+    page.clock.fast_forward(31_000)
+    expect(card).to_contain_text("Switched off")
+    assert page.locator(".ab-overview").count() == 1
+
+
 def test_first_words_by_keyboard_alone(open_browser, make_user):
     user = make_user("Administrators", password=PASSWORD)
     page = open_browser(None)

@@ -13,6 +13,7 @@ from interceptions.models import Interception, Session, UserPrompt
 from interceptions.sessionpages import feed
 from providers.ids import new_id
 from tests.interceptions.happenings import happen, turn_of
+from tests.interceptions.rows import make_interception
 
 LIST = "interceptions/session/"
 
@@ -73,7 +74,7 @@ def test_screen_shows_threads_in_order_with_prompt_steps_and_sums(auditor):
     ]
     assert [len(part.steps) for part in screen.threads] == [3, 1]
     assert [s.interception for s in screen.threads[0].steps] == first
-    assert screen.threads[0].input_tokens == 30
+    assert screen.threads[0].sums.input_tokens == 30
     assert screen.threads[1].id == second[0].pk
     assert screen.more_after is None
 
@@ -84,9 +85,50 @@ def test_screen_ends_after_a_screenful_and_the_next_follows_on(auditor):
     session = Session.objects.get()
     one = timeline.load_screen(session)
     two = timeline.load_screen(session, after=one.more_after)
-    assert [len(one.threads), len(two.threads)] == [3, 3]
+    assert [len(one.threads), len(two.threads)] == [4, 2]
     assert two.more_after is None
     assert one.threads[-1].id < two.threads[0].id
+
+
+def test_threads_that_run_at_the_same_time_are_shown_once_and_whole(auditor):
+    roots = [
+        happen(auditor, prompt=f"agent {n}", turns=[turn_of(f"r-{n}")])
+        for n in range(50)
+    ]
+    for number, _ in enumerate(roots):
+        happen(auditor, answers=f"r-{number}")
+    session, screens, after = Session.objects.get(), [], None
+    while not screens or after:
+        screens.append(timeline.load_screen(session, after=after))
+        after = screens[-1].more_after
+    shown = [part for screen in screens for part in screen.threads]
+    assert [part.id for part in shown] == [row.pk for row in roots]
+    assert {len(part.steps) for part in shown} == {2}
+
+
+def test_thread_behind_a_very_long_one_is_reached(auditor):
+    session = long_thread(auditor, timeline.WALK * 2 + 10)
+    late = make_interception(auditor, session_id="long", model="late")
+    found, after = [], None
+    for _ in range(4):
+        screen = timeline.load_screen(session, after=after)
+        found += [part.id for part in screen.threads]
+        after = screen.more_after
+        if after is None:
+            break
+    assert found[1:] == [late.pk]
+    assert after is None
+
+
+def test_thread_whose_root_is_gone_is_shown_once(auditor):
+    rows = loop(auditor, 3, prompt="the root goes")
+    loop(auditor, 1, prompt="another")
+    Interception.objects.filter(pk=rows[0].pk).delete()
+    session = Session.objects.get()
+    screen = timeline.load_screen(session)
+    assert [len(part.steps) for part in screen.threads] == [2, 1]
+    rest = timeline.load_screen(session, after=rows[1].pk)
+    assert [len(part.steps) for part in rest.threads] == [1]
 
 
 def test_long_thread_is_read_in_parts_that_join(auditor):

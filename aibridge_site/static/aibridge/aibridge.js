@@ -188,6 +188,19 @@
   });
   document.addEventListener("aibridge:added", (event) => showTimes(event.target));
 
+  // The first page keeps itself current while somebody only looks at it.
+  const REFRESH_MS = 30_000;
+  const refresh = async () => {
+    const shown = document.querySelector("[data-refresh]");
+    if (!shown || document.hidden || shown.contains(document.activeElement)) return;
+    const answer = await fetch(location.href, { credentials: "same-origin" });
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const fresh = page.querySelector("[data-refresh]");
+    if (!answer.ok || !fresh) return;
+    shown.replaceWith(document.adoptNode(fresh));
+    showTimes(fresh);
+  };
+
   const start = () => {
     showTimes(document);
     document.querySelectorAll(".material-symbols-outlined").forEach(hideIcon);
@@ -196,6 +209,7 @@
     setInterval(() => {
       if (!document.hidden) showTimes(document);
     }, 1000);
+    if (document.querySelector("[data-refresh]")) setInterval(refresh, REFRESH_MS);
   };
   // The toolkit shows the page late, when the browser's own autofocus has passed.
   window.addEventListener("load", () => {
