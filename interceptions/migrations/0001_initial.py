@@ -2,300 +2,739 @@
 
 import django.db.models.deletion
 import django.db.models.functions.datetime
-import providers.ids
 from django.conf import settings
 from django.db import migrations, models
 
+import providers.ids
+
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('providers', '0001_initial'),
-        ('proxy', '0001_initial'),
+        ("providers", "0001_initial"),
+        ("proxy", "0001_initial"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Facet',
+            name="Facet",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(max_length=20)),
-                ('value', models.CharField(max_length=200)),
-                ('first_seen_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True,
+                        primary_key=True,
+                        serialize=False,
+                        verbose_name="ID",
+                    ),
+                ),
+                ("kind", models.CharField(max_length=20)),
+                ("value", models.CharField(max_length=200)),
+                (
+                    "first_seen_at",
+                    models.DateTimeField(
+                        db_default=django.db.models.functions.datetime.Now()
+                    ),
+                ),
             ],
             options={
-                'constraints': [models.UniqueConstraint(fields=('kind', 'value'), name='facet_unique')],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("kind", "value"), name="facet_unique"
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
-            name='Interception',
+            name="Interception",
             fields=[
-                ('id', models.UUIDField(default=providers.ids.new_id, editable=False, primary_key=True, serialize=False)),
-                ('provider_name', models.CharField(blank=True, max_length=100)),
-                ('provider_kind', models.CharField(max_length=20)),
-                ('dialect', models.CharField(max_length=30)),
-                ('route', models.CharField(blank=True, max_length=100)),
-                ('model', models.CharField(blank=True, max_length=200)),
-                ('streaming', models.BooleanField(default=False)),
-                ('client', models.CharField(default='Unknown', max_length=64)),
-                ('user_agent', models.CharField(blank=True, max_length=512)),
-                ('client_session_id', models.CharField(blank=True, max_length=256, null=True)),
-                ('session_id', models.CharField(help_text="The client's session id, else the thread's id, else the own id.", max_length=256)),
-                ('thread_id', models.UUIDField(help_text="Id of the thread's root; equals the own id for a root. It outlives the root row, so that retention does not tear a thread apart.")),
-                ('correlating_tool_call_id', models.CharField(blank=True, max_length=256, null=True)),
-                ('credential_kind', models.CharField(choices=[('centralized', 'Centralized'), ('byok', 'Bring your own key')], default='centralized', max_length=15)),
-                ('credential_hint', models.CharField(blank=True, max_length=15)),
-                ('started_at', models.DateTimeField()),
-                ('first_byte_at', models.DateTimeField(blank=True, null=True)),
-                ('ended_at', models.DateTimeField(blank=True, null=True)),
-                ('cancelled', models.BooleanField(default=False, help_text="The client left before the answer's end.")),
-                ('error_type', models.CharField(blank=True, choices=[('bad_request', 'Bad request'), ('unauthorized', 'Unauthorized'), ('rate_limited', 'Rate limited'), ('overloaded', 'Overloaded'), ('timeout', 'Timeout'), ('server_error', 'Server error'), ('unknown', 'Unknown')], max_length=20, null=True)),
-                ('error_message', models.CharField(blank=True, max_length=1024, null=True)),
-                ('outcome', models.GeneratedField(db_persist=True, expression=models.Case(models.When(ended_at=None, then=models.Value('in_progress')), models.When(error_type__isnull=False, then=models.Value('failed')), models.When(cancelled=True, then=models.Value('cancelled')), default=models.Value('completed')), output_field=models.CharField(choices=[('in_progress', 'In progress'), ('completed', 'Completed'), ('failed', 'Failed'), ('cancelled', 'Cancelled')], max_length=15))),
-                ('status_code', models.PositiveSmallIntegerField(blank=True, help_text='HTTP status the client received.', null=True)),
-                ('response_id', models.CharField(blank=True, help_text="Upstream's id of its first answer.", max_length=256)),
-                ('stop_reason', models.CharField(blank=True, max_length=64)),
-                ('turns', models.PositiveIntegerField(default=0)),
-                ('input_tokens', models.BigIntegerField(default=0)),
-                ('output_tokens', models.BigIntegerField(default=0)),
-                ('cache_read_input_tokens', models.BigIntegerField(default=0)),
-                ('cache_write_input_tokens', models.BigIntegerField(default=0)),
-                ('tool_calls', models.PositiveIntegerField(default=0)),
-                ('worker', models.UUIDField(blank=True, help_text='The worker that serves or served it.', null=True)),
-                ('metadata', models.JSONField(blank=True, default=dict)),
-                ('initiator', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='interceptions', to=settings.AUTH_USER_MODEL)),
-                ('provider', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='interceptions', to='providers.aiprovider')),
-                ('thread_parent', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='thread_children', to='interceptions.interception')),
-                ('token', models.ForeignKey(blank=True, help_text='The gateway token the client showed.', null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='proxy.gatewaytoken')),
+                (
+                    "id",
+                    models.UUIDField(
+                        default=providers.ids.new_id,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                ("provider_name", models.CharField(blank=True, max_length=100)),
+                ("provider_kind", models.CharField(max_length=20)),
+                ("dialect", models.CharField(max_length=30)),
+                ("route", models.CharField(blank=True, max_length=100)),
+                ("model", models.CharField(blank=True, max_length=200)),
+                ("streaming", models.BooleanField(default=False)),
+                ("client", models.CharField(default="Unknown", max_length=64)),
+                ("user_agent", models.CharField(blank=True, max_length=512)),
+                (
+                    "client_session_id",
+                    models.CharField(blank=True, max_length=256, null=True),
+                ),
+                (
+                    "session_id",
+                    models.CharField(
+                        help_text="The client's session id, else the thread's id, else the own id.",
+                        max_length=256,
+                    ),
+                ),
+                (
+                    "thread_id",
+                    models.UUIDField(
+                        help_text="Id of the thread's root; equals the own id for a root. It outlives the root row, so that retention does not tear a thread apart."
+                    ),
+                ),
+                (
+                    "correlating_tool_call_id",
+                    models.CharField(blank=True, max_length=256, null=True),
+                ),
+                (
+                    "credential_kind",
+                    models.CharField(
+                        choices=[
+                            ("centralized", "Centralized"),
+                            ("byok", "Bring your own key"),
+                        ],
+                        default="centralized",
+                        max_length=15,
+                    ),
+                ),
+                ("credential_hint", models.CharField(blank=True, max_length=15)),
+                ("started_at", models.DateTimeField()),
+                ("first_byte_at", models.DateTimeField(blank=True, null=True)),
+                ("ended_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "cancelled",
+                    models.BooleanField(
+                        default=False,
+                        help_text="The client left before the answer's end.",
+                    ),
+                ),
+                (
+                    "error_type",
+                    models.CharField(
+                        blank=True,
+                        choices=[
+                            ("bad_request", "Bad request"),
+                            ("unauthorized", "Unauthorized"),
+                            ("rate_limited", "Rate limited"),
+                            ("overloaded", "Overloaded"),
+                            ("timeout", "Timeout"),
+                            ("server_error", "Server error"),
+                            ("unknown", "Unknown"),
+                        ],
+                        max_length=20,
+                        null=True,
+                    ),
+                ),
+                (
+                    "error_message",
+                    models.CharField(blank=True, max_length=1024, null=True),
+                ),
+                (
+                    "outcome",
+                    models.GeneratedField(
+                        db_persist=True,
+                        expression=models.Case(
+                            models.When(
+                                ended_at=None, then=models.Value("in_progress")
+                            ),
+                            models.When(
+                                error_type__isnull=False, then=models.Value("failed")
+                            ),
+                            models.When(cancelled=True, then=models.Value("cancelled")),
+                            default=models.Value("completed"),
+                        ),
+                        output_field=models.CharField(
+                            choices=[
+                                ("in_progress", "In progress"),
+                                ("completed", "Completed"),
+                                ("failed", "Failed"),
+                                ("cancelled", "Cancelled"),
+                            ],
+                            max_length=15,
+                        ),
+                    ),
+                ),
+                (
+                    "status_code",
+                    models.PositiveSmallIntegerField(
+                        blank=True,
+                        help_text="HTTP status the client received.",
+                        null=True,
+                    ),
+                ),
+                (
+                    "response_id",
+                    models.CharField(
+                        blank=True,
+                        help_text="Upstream's id of its first answer.",
+                        max_length=256,
+                    ),
+                ),
+                ("stop_reason", models.CharField(blank=True, max_length=64)),
+                ("turns", models.PositiveIntegerField(default=0)),
+                ("input_tokens", models.BigIntegerField(default=0)),
+                ("output_tokens", models.BigIntegerField(default=0)),
+                ("cache_read_input_tokens", models.BigIntegerField(default=0)),
+                ("cache_write_input_tokens", models.BigIntegerField(default=0)),
+                ("tool_calls", models.PositiveIntegerField(default=0)),
+                (
+                    "worker",
+                    models.UUIDField(
+                        blank=True,
+                        help_text="The worker that serves or served it.",
+                        null=True,
+                    ),
+                ),
+                ("metadata", models.JSONField(blank=True, default=dict)),
+                (
+                    "initiator",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="interceptions",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "provider",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="interceptions",
+                        to="providers.aiprovider",
+                    ),
+                ),
+                (
+                    "thread_parent",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="thread_children",
+                        to="interceptions.interception",
+                    ),
+                ),
+                (
+                    "token",
+                    models.ForeignKey(
+                        blank=True,
+                        help_text="The gateway token the client showed.",
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to="proxy.gatewaytoken",
+                    ),
+                ),
             ],
             options={
-                'ordering': ('-id',),
+                "ordering": ("-id",),
             },
         ),
         migrations.CreateModel(
-            name='Attempt',
+            name="Attempt",
             fields=[
-                ('id', models.UUIDField(default=providers.ids.new_id, editable=False, primary_key=True, serialize=False)),
-                ('turn', models.PositiveIntegerField(default=0)),
-                ('position', models.PositiveIntegerField(help_text='Order within the interception.')),
-                ('key_hint', models.CharField(blank=True, max_length=15)),
-                ('status', models.PositiveSmallIntegerField(blank=True, null=True)),
-                ('outcome', models.CharField(choices=[('accepted', 'Accepted'), ('rate_limited', 'Rate limited'), ('quota', 'Out of quota'), ('unauthorized', 'Unauthorized'), ('forbidden', 'Forbidden'), ('overloaded', 'Overloaded'), ('rejected', 'Rejected'), ('server_error', 'Server error'), ('timeout', 'Timeout'), ('unreachable', 'Unreachable'), ('cancelled', 'Cancelled')], max_length=15)),
-                ('retry_after', models.FloatField(blank=True, help_text='Seconds upstream asked to wait.', null=True)),
-                ('cooldown', models.FloatField(blank=True, help_text='Seconds the key was put aside for.', null=True)),
-                ('upstream_request_id', models.CharField(blank=True, max_length=128)),
-                ('detail', models.CharField(blank=True, max_length=255)),
-                ('started_at', models.DateTimeField()),
-                ('headers_ms', models.PositiveIntegerField(blank=True, help_text="Milliseconds until upstream's headers came.", null=True)),
-                ('key', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='attempts', to='providers.apikey')),
-                ('interception', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='attempts', to='interceptions.interception')),
+                (
+                    "id",
+                    models.UUIDField(
+                        default=providers.ids.new_id,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                ("turn", models.PositiveIntegerField(default=0)),
+                (
+                    "position",
+                    models.PositiveIntegerField(
+                        help_text="Order within the interception."
+                    ),
+                ),
+                ("key_hint", models.CharField(blank=True, max_length=15)),
+                ("status", models.PositiveSmallIntegerField(blank=True, null=True)),
+                (
+                    "outcome",
+                    models.CharField(
+                        choices=[
+                            ("accepted", "Accepted"),
+                            ("rate_limited", "Rate limited"),
+                            ("quota", "Out of quota"),
+                            ("unauthorized", "Unauthorized"),
+                            ("forbidden", "Forbidden"),
+                            ("overloaded", "Overloaded"),
+                            ("rejected", "Rejected"),
+                            ("server_error", "Server error"),
+                            ("timeout", "Timeout"),
+                            ("unreachable", "Unreachable"),
+                            ("cancelled", "Cancelled"),
+                        ],
+                        max_length=15,
+                    ),
+                ),
+                (
+                    "retry_after",
+                    models.FloatField(
+                        blank=True,
+                        help_text="Seconds upstream asked to wait.",
+                        null=True,
+                    ),
+                ),
+                (
+                    "cooldown",
+                    models.FloatField(
+                        blank=True,
+                        help_text="Seconds the key was put aside for.",
+                        null=True,
+                    ),
+                ),
+                ("upstream_request_id", models.CharField(blank=True, max_length=128)),
+                ("detail", models.CharField(blank=True, max_length=255)),
+                ("started_at", models.DateTimeField()),
+                (
+                    "headers_ms",
+                    models.PositiveIntegerField(
+                        blank=True,
+                        help_text="Milliseconds until upstream's headers came.",
+                        null=True,
+                    ),
+                ),
+                (
+                    "key",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="attempts",
+                        to="providers.apikey",
+                    ),
+                ),
+                (
+                    "interception",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="attempts",
+                        to="interceptions.interception",
+                    ),
+                ),
             ],
             options={
-                'ordering': ('position',),
+                "ordering": ("position",),
             },
         ),
         migrations.CreateModel(
-            name='ModelThought',
+            name="ModelThought",
             fields=[
-                ('id', models.UUIDField(default=providers.ids.new_id, editable=False, primary_key=True, serialize=False)),
-                ('turn', models.PositiveIntegerField(default=0)),
-                ('source', models.CharField(choices=[('thinking', 'Thinking'), ('reasoning_summary', 'Reasoning summary'), ('commentary', 'Commentary')], max_length=20)),
-                ('content', models.TextField()),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('interception', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='thoughts', to='interceptions.interception')),
+                (
+                    "id",
+                    models.UUIDField(
+                        default=providers.ids.new_id,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                ("turn", models.PositiveIntegerField(default=0)),
+                (
+                    "source",
+                    models.CharField(
+                        choices=[
+                            ("thinking", "Thinking"),
+                            ("reasoning_summary", "Reasoning summary"),
+                            ("commentary", "Commentary"),
+                        ],
+                        max_length=20,
+                    ),
+                ),
+                ("content", models.TextField()),
+                (
+                    "created_at",
+                    models.DateTimeField(
+                        db_default=django.db.models.functions.datetime.Now()
+                    ),
+                ),
+                (
+                    "interception",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="thoughts",
+                        to="interceptions.interception",
+                    ),
+                ),
             ],
             options={
-                'ordering': ('turn', 'id'),
+                "ordering": ("turn", "id"),
             },
         ),
         migrations.CreateModel(
-            name='Session',
+            name="Session",
             fields=[
-                ('id', models.UUIDField(default=providers.ids.new_id, editable=False, primary_key=True, serialize=False)),
-                ('session_id', models.CharField(max_length=256)),
-                ('client', models.CharField(default='Unknown', max_length=64)),
-                ('user_agent', models.CharField(blank=True, max_length=512)),
-                ('provider_names', models.JSONField(default=list, help_text='Names seen, sorted.')),
-                ('model_names', models.JSONField(default=list, help_text='Names seen, sorted.')),
-                ('started_at', models.DateTimeField()),
-                ('ended_at', models.DateTimeField(blank=True, null=True)),
-                ('last_active_at', models.DateTimeField()),
-                ('last_prompt', models.CharField(blank=True, max_length=500)),
-                ('threads', models.PositiveIntegerField(default=0)),
-                ('interceptions', models.PositiveIntegerField(default=0)),
-                ('tool_calls', models.PositiveIntegerField(default=0)),
-                ('failures', models.PositiveIntegerField(default=0)),
-                ('input_tokens', models.BigIntegerField(default=0)),
-                ('output_tokens', models.BigIntegerField(default=0)),
-                ('cache_read_input_tokens', models.BigIntegerField(default=0)),
-                ('cache_write_input_tokens', models.BigIntegerField(default=0)),
-                ('initiator', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='ai_sessions', to=settings.AUTH_USER_MODEL)),
+                (
+                    "id",
+                    models.UUIDField(
+                        default=providers.ids.new_id,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                ("session_id", models.CharField(max_length=256)),
+                ("client", models.CharField(default="Unknown", max_length=64)),
+                ("user_agent", models.CharField(blank=True, max_length=512)),
+                (
+                    "provider_names",
+                    models.JSONField(default=list, help_text="Names seen, sorted."),
+                ),
+                (
+                    "model_names",
+                    models.JSONField(default=list, help_text="Names seen, sorted."),
+                ),
+                ("started_at", models.DateTimeField()),
+                ("ended_at", models.DateTimeField(blank=True, null=True)),
+                ("last_active_at", models.DateTimeField()),
+                ("last_prompt", models.CharField(blank=True, max_length=500)),
+                ("threads", models.PositiveIntegerField(default=0)),
+                ("interceptions", models.PositiveIntegerField(default=0)),
+                ("tool_calls", models.PositiveIntegerField(default=0)),
+                ("failures", models.PositiveIntegerField(default=0)),
+                ("input_tokens", models.BigIntegerField(default=0)),
+                ("output_tokens", models.BigIntegerField(default=0)),
+                ("cache_read_input_tokens", models.BigIntegerField(default=0)),
+                ("cache_write_input_tokens", models.BigIntegerField(default=0)),
+                (
+                    "initiator",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="ai_sessions",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'ordering': ('-last_active_at', '-id'),
+                "ordering": ("-last_active_at", "-id"),
             },
         ),
         migrations.CreateModel(
-            name='TokenUsage',
+            name="TokenUsage",
             fields=[
-                ('id', models.UUIDField(default=providers.ids.new_id, editable=False, primary_key=True, serialize=False)),
-                ('turn', models.PositiveIntegerField(default=0)),
-                ('provider_response_id', models.CharField(blank=True, max_length=256)),
-                ('input_tokens', models.BigIntegerField(default=0)),
-                ('output_tokens', models.BigIntegerField(default=0)),
-                ('cache_read_input_tokens', models.BigIntegerField(default=0)),
-                ('cache_write_input_tokens', models.BigIntegerField(default=0)),
-                ('extra', models.JSONField(blank=True, default=dict)),
-                ('metadata', models.JSONField(blank=True, default=dict)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('interception', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='token_usages', to='interceptions.interception')),
+                (
+                    "id",
+                    models.UUIDField(
+                        default=providers.ids.new_id,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                ("turn", models.PositiveIntegerField(default=0)),
+                ("provider_response_id", models.CharField(blank=True, max_length=256)),
+                ("input_tokens", models.BigIntegerField(default=0)),
+                ("output_tokens", models.BigIntegerField(default=0)),
+                ("cache_read_input_tokens", models.BigIntegerField(default=0)),
+                ("cache_write_input_tokens", models.BigIntegerField(default=0)),
+                ("extra", models.JSONField(blank=True, default=dict)),
+                ("metadata", models.JSONField(blank=True, default=dict)),
+                (
+                    "created_at",
+                    models.DateTimeField(
+                        db_default=django.db.models.functions.datetime.Now()
+                    ),
+                ),
+                (
+                    "interception",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="token_usages",
+                        to="interceptions.interception",
+                    ),
+                ),
             ],
             options={
-                'ordering': ('turn', 'id'),
+                "ordering": ("turn", "id"),
             },
         ),
         migrations.CreateModel(
-            name='ToolUsage',
+            name="ToolUsage",
             fields=[
-                ('id', models.UUIDField(default=providers.ids.new_id, editable=False, primary_key=True, serialize=False)),
-                ('turn', models.PositiveIntegerField(default=0)),
-                ('provider_response_id', models.CharField(blank=True, max_length=256)),
-                ('tool_call_id', models.CharField(blank=True, max_length=256)),
-                ('item_id', models.CharField(blank=True, max_length=256)),
-                ('kind', models.CharField(choices=[('function', 'Function'), ('custom', 'Custom'), ('server', 'Server')], default='function', max_length=15)),
-                ('tool', models.CharField(max_length=256)),
-                ('input', models.TextField(blank=True, help_text='Arguments as JSON text.')),
-                ('server_name', models.CharField(blank=True, max_length=100)),
-                ('server_url', models.CharField(blank=True, max_length=500)),
-                ('injected', models.BooleanField(default=False)),
-                ('invocation_error', models.TextField(blank=True)),
-                ('duration_ms', models.PositiveIntegerField(blank=True, null=True)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('interception', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='tool_usages', to='interceptions.interception')),
+                (
+                    "id",
+                    models.UUIDField(
+                        default=providers.ids.new_id,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                ("turn", models.PositiveIntegerField(default=0)),
+                ("provider_response_id", models.CharField(blank=True, max_length=256)),
+                ("tool_call_id", models.CharField(blank=True, max_length=256)),
+                ("item_id", models.CharField(blank=True, max_length=256)),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("function", "Function"),
+                            ("custom", "Custom"),
+                            ("server", "Server"),
+                        ],
+                        default="function",
+                        max_length=15,
+                    ),
+                ),
+                ("tool", models.CharField(max_length=256)),
+                (
+                    "input",
+                    models.TextField(blank=True, help_text="Arguments as JSON text."),
+                ),
+                ("server_name", models.CharField(blank=True, max_length=100)),
+                ("server_url", models.CharField(blank=True, max_length=500)),
+                ("injected", models.BooleanField(default=False)),
+                ("invocation_error", models.TextField(blank=True)),
+                ("duration_ms", models.PositiveIntegerField(blank=True, null=True)),
+                (
+                    "created_at",
+                    models.DateTimeField(
+                        db_default=django.db.models.functions.datetime.Now()
+                    ),
+                ),
+                (
+                    "interception",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="tool_usages",
+                        to="interceptions.interception",
+                    ),
+                ),
             ],
             options={
-                'ordering': ('turn', 'id'),
+                "ordering": ("turn", "id"),
             },
         ),
         migrations.CreateModel(
-            name='UserPrompt',
+            name="UserPrompt",
             fields=[
-                ('id', models.UUIDField(default=providers.ids.new_id, editable=False, primary_key=True, serialize=False)),
-                ('prompt', models.TextField(blank=True)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('interception', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='prompts', to='interceptions.interception')),
+                (
+                    "id",
+                    models.UUIDField(
+                        default=providers.ids.new_id,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                ("prompt", models.TextField(blank=True)),
+                (
+                    "created_at",
+                    models.DateTimeField(
+                        db_default=django.db.models.functions.datetime.Now()
+                    ),
+                ),
+                (
+                    "interception",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="prompts",
+                        to="interceptions.interception",
+                    ),
+                ),
             ],
             options={
-                'ordering': ('id',),
+                "ordering": ("id",),
             },
         ),
         migrations.CreateModel(
-            name='Worker',
+            name="Worker",
             fields=[
-                ('id', models.UUIDField(default=providers.ids.new_id, editable=False, primary_key=True, serialize=False)),
-                ('node', models.CharField(max_length=255)),
-                ('pid', models.PositiveIntegerField()),
-                ('started_at', models.DateTimeField()),
-                ('beat_at', models.DateTimeField()),
-                ('journal_records', models.PositiveIntegerField(default=0, help_text="Records waiting in this worker's local journal.")),
+                (
+                    "id",
+                    models.UUIDField(
+                        default=providers.ids.new_id,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                ("node", models.CharField(max_length=255)),
+                ("pid", models.PositiveIntegerField()),
+                ("started_at", models.DateTimeField()),
+                ("beat_at", models.DateTimeField()),
+                (
+                    "journal_records",
+                    models.PositiveIntegerField(
+                        default=0,
+                        help_text="Records waiting in this worker's local journal.",
+                    ),
+                ),
             ],
             options={
-                'indexes': [models.Index(models.F('beat_at'), name='worker_beat')],
+                "indexes": [models.Index(models.F("beat_at"), name="worker_beat")],
             },
         ),
         migrations.AddIndex(
-            model_name='interception',
-            index=models.Index(models.F('started_at'), name='interception_started'),
+            model_name="interception",
+            index=models.Index(models.F("started_at"), name="interception_started"),
         ),
         migrations.AddIndex(
-            model_name='interception',
-            index=models.Index(models.F('initiator'), models.F('id'), name='interception_initiator'),
+            model_name="interception",
+            index=models.Index(
+                models.F("initiator"), models.F("id"), name="interception_initiator"
+            ),
         ),
         migrations.AddIndex(
-            model_name='interception',
-            index=models.Index(models.F('provider'), models.F('id'), name='interception_provider'),
+            model_name="interception",
+            index=models.Index(
+                models.F("provider"), models.F("id"), name="interception_provider"
+            ),
         ),
         migrations.AddIndex(
-            model_name='interception',
-            index=models.Index(models.F('provider_name'), models.F('id'), name='interception_provider_name'),
+            model_name="interception",
+            index=models.Index(
+                models.F("provider_name"),
+                models.F("id"),
+                name="interception_provider_name",
+            ),
         ),
         migrations.AddIndex(
-            model_name='interception',
-            index=models.Index(models.F('provider_kind'), models.F('id'), name='interception_kind'),
+            model_name="interception",
+            index=models.Index(
+                models.F("provider_kind"), models.F("id"), name="interception_kind"
+            ),
         ),
         migrations.AddIndex(
-            model_name='interception',
-            index=models.Index(models.F('model'), models.F('id'), name='interception_model'),
+            model_name="interception",
+            index=models.Index(
+                models.F("model"), models.F("id"), name="interception_model"
+            ),
         ),
         migrations.AddIndex(
-            model_name='interception',
-            index=models.Index(models.F('client'), models.F('id'), name='interception_client'),
+            model_name="interception",
+            index=models.Index(
+                models.F("client"), models.F("id"), name="interception_client"
+            ),
         ),
         migrations.AddIndex(
-            model_name='interception',
-            index=models.Index(models.F('outcome'), models.F('id'), name='interception_outcome'),
+            model_name="interception",
+            index=models.Index(
+                models.F("outcome"), models.F("id"), name="interception_outcome"
+            ),
         ),
         migrations.AddIndex(
-            model_name='interception',
-            index=models.Index(models.F('credential_kind'), models.F('id'), name='interception_credential'),
+            model_name="interception",
+            index=models.Index(
+                models.F("credential_kind"),
+                models.F("id"),
+                name="interception_credential",
+            ),
         ),
         migrations.AddIndex(
-            model_name='interception',
-            index=models.Index(models.F('error_type'), models.F('id'), condition=models.Q(('error_type__isnull', False)), name='interception_error'),
+            model_name="interception",
+            index=models.Index(
+                models.F("error_type"),
+                models.F("id"),
+                condition=models.Q(("error_type__isnull", False)),
+                name="interception_error",
+            ),
         ),
         migrations.AddIndex(
-            model_name='interception',
-            index=models.Index(models.F('initiator'), models.F('session_id'), models.F('id'), name='interception_session'),
+            model_name="interception",
+            index=models.Index(
+                models.F("initiator"),
+                models.F("session_id"),
+                models.F("id"),
+                name="interception_session",
+            ),
         ),
         migrations.AddIndex(
-            model_name='interception',
-            index=models.Index(models.F('thread_id'), models.F('id'), name='interception_thread'),
+            model_name="interception",
+            index=models.Index(
+                models.F("thread_id"), models.F("id"), name="interception_thread"
+            ),
         ),
         migrations.AddIndex(
-            model_name='interception',
-            index=models.Index(models.F('worker'), condition=models.Q(('ended_at__isnull', True)), name='interception_open'),
+            model_name="interception",
+            index=models.Index(
+                models.F("worker"),
+                condition=models.Q(("ended_at__isnull", True)),
+                name="interception_open",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='interception',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('error_message__isnull', True), ('error_type__isnull', True)), models.Q(('error_message__isnull', False), ('error_type__isnull', False)), _connector='OR'), name='interception_error_whole'),
+            model_name="interception",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(
+                        ("error_message__isnull", True), ("error_type__isnull", True)
+                    ),
+                    models.Q(
+                        ("error_message__isnull", False), ("error_type__isnull", False)
+                    ),
+                    _connector="OR",
+                ),
+                name="interception_error_whole",
+            ),
         ),
         migrations.AddIndex(
-            model_name='attempt',
-            index=models.Index(models.F('key'), models.OrderBy(models.F('started_at'), descending=True), name='attempt_key'),
+            model_name="attempt",
+            index=models.Index(
+                models.F("key"),
+                models.OrderBy(models.F("started_at"), descending=True),
+                name="attempt_key",
+            ),
         ),
         migrations.AddIndex(
-            model_name='attempt',
-            index=models.Index(models.OrderBy(models.F('started_at'), descending=True), name='attempt_started'),
+            model_name="attempt",
+            index=models.Index(
+                models.OrderBy(models.F("started_at"), descending=True),
+                name="attempt_started",
+            ),
         ),
         migrations.AddIndex(
-            model_name='session',
-            index=models.Index(models.OrderBy(models.F('last_active_at'), descending=True), models.OrderBy(models.F('id'), descending=True), name='session_active'),
+            model_name="session",
+            index=models.Index(
+                models.OrderBy(models.F("last_active_at"), descending=True),
+                models.OrderBy(models.F("id"), descending=True),
+                name="session_active",
+            ),
         ),
         migrations.AddIndex(
-            model_name='session',
-            index=models.Index(models.F('initiator'), models.OrderBy(models.F('last_active_at'), descending=True), models.OrderBy(models.F('id'), descending=True), name='session_initiator'),
+            model_name="session",
+            index=models.Index(
+                models.F("initiator"),
+                models.OrderBy(models.F("last_active_at"), descending=True),
+                models.OrderBy(models.F("id"), descending=True),
+                name="session_initiator",
+            ),
         ),
         migrations.AddIndex(
-            model_name='session',
-            index=models.Index(models.F('session_id'), name='session_session_id'),
+            model_name="session",
+            index=models.Index(models.F("session_id"), name="session_session_id"),
         ),
         migrations.AddConstraint(
-            model_name='session',
-            constraint=models.UniqueConstraint(fields=('initiator', 'session_id'), name='session_initiator_unique'),
+            model_name="session",
+            constraint=models.UniqueConstraint(
+                fields=("initiator", "session_id"), name="session_initiator_unique"
+            ),
         ),
         migrations.AddIndex(
-            model_name='tokenusage',
-            index=models.Index(models.F('provider_response_id'), name='tokenusage_response'),
+            model_name="tokenusage",
+            index=models.Index(
+                models.F("provider_response_id"), name="tokenusage_response"
+            ),
         ),
         migrations.AddIndex(
-            model_name='toolusage',
-            index=models.Index(models.F('tool_call_id'), condition=models.Q(('tool_call_id', ''), _negated=True), name='toolusage_call'),
+            model_name="toolusage",
+            index=models.Index(
+                models.F("tool_call_id"),
+                condition=models.Q(("tool_call_id", ""), _negated=True),
+                name="toolusage_call",
+            ),
         ),
         migrations.AddIndex(
-            model_name='toolusage',
-            index=models.Index(models.F('tool'), models.OrderBy(models.F('created_at'), descending=True), name='toolusage_tool'),
+            model_name="toolusage",
+            index=models.Index(
+                models.F("tool"),
+                models.OrderBy(models.F("created_at"), descending=True),
+                name="toolusage_tool",
+            ),
         ),
     ]

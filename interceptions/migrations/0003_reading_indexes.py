@@ -1,6 +1,5 @@
 """Indexes that lists and filters read."""
 
-import django.db.models
 from django.db import migrations, models
 
 from interceptions.moments import MISPLACED

@@ -4,15 +4,15 @@ import django.core.validators
 import django.db.models.deletion
 import django.db.models.functions.datetime
 import django.db.models.manager
-import providers.encryption
-import providers.ids
-import providers.validators
 from django.conf import settings
 from django.db import migrations, models
 
+import providers.encryption
+import providers.ids
+import providers.validators
+
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
@@ -21,134 +21,469 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
-            name='Lease',
+            name="Lease",
             fields=[
-                ('name', models.CharField(max_length=50, primary_key=True, serialize=False)),
-                ('holder', models.CharField(blank=True, max_length=100)),
-                ('expires_at', models.DateTimeField()),
+                (
+                    "name",
+                    models.CharField(max_length=50, primary_key=True, serialize=False),
+                ),
+                ("holder", models.CharField(blank=True, max_length=100)),
+                ("expires_at", models.DateTimeField()),
             ],
         ),
         migrations.CreateModel(
-            name='Revision',
+            name="Revision",
             fields=[
-                ('topic', models.CharField(max_length=30, primary_key=True, serialize=False)),
-                ('value', models.BigIntegerField(default=0)),
+                (
+                    "topic",
+                    models.CharField(max_length=30, primary_key=True, serialize=False),
+                ),
+                ("value", models.BigIntegerField(default=0)),
             ],
         ),
         migrations.CreateModel(
-            name='AiProvider',
+            name="AiProvider",
             fields=[
-                ('id', models.UUIDField(default=providers.ids.new_id, editable=False, primary_key=True, serialize=False)),
-                ('name', models.CharField(help_text="Lower-case letters, digits and hyphens. Part of every client's URL, so it cannot change later.", max_length=100, validators=[providers.validators.validate_provider_name])),
-                ('kind', models.CharField(choices=[('anthropic', 'Anthropic'), ('openai', 'OpenAI'), ('copilot', 'GitHub Copilot'), ('bedrock', 'Amazon Bedrock'), ('azure', 'Azure OpenAI'), ('google', 'Google Gemini (OpenAI API)'), ('openrouter', 'OpenRouter'), ('openai-compat', 'OpenAI-compatible')], help_text='Which API the provider speaks and how it authenticates.', max_length=20)),
-                ('display_name', models.CharField(blank=True, help_text='Shown to people; defaults to the name.', max_length=100)),
-                ('base_url', models.CharField(help_text='Where requests go. OpenAI kinds include the version segment (https://api.openai.com/v1), Anthropic kinds do not.', max_length=500, validators=[providers.validators.validate_base_url])),
-                ('enabled', models.BooleanField(default=True, help_text='When off, clients get 503 and keep their history.')),
-                ('deleted_at', models.DateTimeField(blank=True, editable=False, null=True)),
-                ('auth_failure_policy', models.CharField(choices=[('retire', 'Retire the key (401 and 403)'), ('cooldown', 'Rest the key for 60 s (401), relay 403')], default='retire', help_text='What 401 and 403 do to a key. A retired key is probed and returns by itself once upstream accepts it again.', max_length=10)),
-                ('max_cooldown', models.PositiveIntegerField(default=3600, help_text='Longest rest in seconds that a Retry-After may impose on a key.', validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(2678400)])),
-                ('allow_byok', models.BooleanField(default=True, help_text='Whether callers may bring their own provider key (403 when off).', verbose_name='allow BYOK')),
-                ('send_actor_headers', models.BooleanField(default=False, help_text='Send X-AI-Bridge-Actor-ID and -Metadata-Username to upstream.')),
-                ('api_dump', models.BooleanField(default=False, help_text='Write redacted request and response files for debugging. Bodies are not redacted; switch it off afterwards.', verbose_name='API dump')),
-                ('connect_timeout', models.FloatField(default=10, help_text='Seconds for TCP.', validators=[django.core.validators.MinValueValidator(0.1)])),
-                ('tls_timeout', models.FloatField(default=10, help_text='Seconds for TLS.', validators=[django.core.validators.MinValueValidator(0.1)])),
-                ('total_timeout', models.FloatField(default=600, help_text='Seconds for a whole blocking request.', validators=[django.core.validators.MinValueValidator(0.1)])),
-                ('idle_timeout', models.FloatField(default=300, help_text='Seconds of silence after which a stream is given up.', validators=[django.core.validators.MinValueValidator(0.1)])),
-                ('probe_interval', models.PositiveIntegerField(default=300, help_text='Seconds between tries to bring a retired key back; 0 never tries.')),
-                ('breaker_enabled', models.BooleanField(default=False, help_text='Stop asking an endpoint and model that keep failing.')),
-                ('breaker_threshold', models.PositiveSmallIntegerField(default=5, validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(100)])),
-                ('breaker_interval', models.FloatField(default=10, validators=[django.core.validators.MinValueValidator(0)])),
-                ('breaker_timeout', models.FloatField(default=30, validators=[django.core.validators.MinValueValidator(0.001)])),
-                ('breaker_max_requests', models.PositiveSmallIntegerField(default=3, validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(100)])),
-                ('options', models.JSONField(blank=True, default=dict, help_text="Settings of the kind, for example Bedrock's region and models.")),
-                ('secret_options', providers.encryption.EncryptedTextField(blank=True, editable=False, help_text='Encrypted JSON: secrets of the kind, for example AWS keys.')),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('updated_at', models.DateTimeField(auto_now=True)),
+                (
+                    "id",
+                    models.UUIDField(
+                        default=providers.ids.new_id,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                (
+                    "name",
+                    models.CharField(
+                        help_text="Lower-case letters, digits and hyphens. Part of every client's URL, so it cannot change later.",
+                        max_length=100,
+                        validators=[providers.validators.validate_provider_name],
+                    ),
+                ),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("anthropic", "Anthropic"),
+                            ("openai", "OpenAI"),
+                            ("copilot", "GitHub Copilot"),
+                            ("bedrock", "Amazon Bedrock"),
+                            ("azure", "Azure OpenAI"),
+                            ("google", "Google Gemini (OpenAI API)"),
+                            ("openrouter", "OpenRouter"),
+                            ("openai-compat", "OpenAI-compatible"),
+                        ],
+                        help_text="Which API the provider speaks and how it authenticates.",
+                        max_length=20,
+                    ),
+                ),
+                (
+                    "display_name",
+                    models.CharField(
+                        blank=True,
+                        help_text="Shown to people; defaults to the name.",
+                        max_length=100,
+                    ),
+                ),
+                (
+                    "base_url",
+                    models.CharField(
+                        help_text="Where requests go. OpenAI kinds include the version segment (https://api.openai.com/v1), Anthropic kinds do not.",
+                        max_length=500,
+                        validators=[providers.validators.validate_base_url],
+                    ),
+                ),
+                (
+                    "enabled",
+                    models.BooleanField(
+                        default=True,
+                        help_text="When off, clients get 503 and keep their history.",
+                    ),
+                ),
+                (
+                    "deleted_at",
+                    models.DateTimeField(blank=True, editable=False, null=True),
+                ),
+                (
+                    "auth_failure_policy",
+                    models.CharField(
+                        choices=[
+                            ("retire", "Retire the key (401 and 403)"),
+                            ("cooldown", "Rest the key for 60 s (401), relay 403"),
+                        ],
+                        default="retire",
+                        help_text="What 401 and 403 do to a key. A retired key is probed and returns by itself once upstream accepts it again.",
+                        max_length=10,
+                    ),
+                ),
+                (
+                    "max_cooldown",
+                    models.PositiveIntegerField(
+                        default=3600,
+                        help_text="Longest rest in seconds that a Retry-After may impose on a key.",
+                        validators=[
+                            django.core.validators.MinValueValidator(1),
+                            django.core.validators.MaxValueValidator(2678400),
+                        ],
+                    ),
+                ),
+                (
+                    "allow_byok",
+                    models.BooleanField(
+                        default=True,
+                        help_text="Whether callers may bring their own provider key (403 when off).",
+                        verbose_name="allow BYOK",
+                    ),
+                ),
+                (
+                    "send_actor_headers",
+                    models.BooleanField(
+                        default=False,
+                        help_text="Send X-AI-Bridge-Actor-ID and -Metadata-Username to upstream.",
+                    ),
+                ),
+                (
+                    "api_dump",
+                    models.BooleanField(
+                        default=False,
+                        help_text="Write redacted request and response files for debugging. Bodies are not redacted; switch it off afterwards.",
+                        verbose_name="API dump",
+                    ),
+                ),
+                (
+                    "connect_timeout",
+                    models.FloatField(
+                        default=10,
+                        help_text="Seconds for TCP.",
+                        validators=[django.core.validators.MinValueValidator(0.1)],
+                    ),
+                ),
+                (
+                    "tls_timeout",
+                    models.FloatField(
+                        default=10,
+                        help_text="Seconds for TLS.",
+                        validators=[django.core.validators.MinValueValidator(0.1)],
+                    ),
+                ),
+                (
+                    "total_timeout",
+                    models.FloatField(
+                        default=600,
+                        help_text="Seconds for a whole blocking request.",
+                        validators=[django.core.validators.MinValueValidator(0.1)],
+                    ),
+                ),
+                (
+                    "idle_timeout",
+                    models.FloatField(
+                        default=300,
+                        help_text="Seconds of silence after which a stream is given up.",
+                        validators=[django.core.validators.MinValueValidator(0.1)],
+                    ),
+                ),
+                (
+                    "probe_interval",
+                    models.PositiveIntegerField(
+                        default=300,
+                        help_text="Seconds between tries to bring a retired key back; 0 never tries.",
+                    ),
+                ),
+                (
+                    "breaker_enabled",
+                    models.BooleanField(
+                        default=False,
+                        help_text="Stop asking an endpoint and model that keep failing.",
+                    ),
+                ),
+                (
+                    "breaker_threshold",
+                    models.PositiveSmallIntegerField(
+                        default=5,
+                        validators=[
+                            django.core.validators.MinValueValidator(1),
+                            django.core.validators.MaxValueValidator(100),
+                        ],
+                    ),
+                ),
+                (
+                    "breaker_interval",
+                    models.FloatField(
+                        default=10,
+                        validators=[django.core.validators.MinValueValidator(0)],
+                    ),
+                ),
+                (
+                    "breaker_timeout",
+                    models.FloatField(
+                        default=30,
+                        validators=[django.core.validators.MinValueValidator(0.001)],
+                    ),
+                ),
+                (
+                    "breaker_max_requests",
+                    models.PositiveSmallIntegerField(
+                        default=3,
+                        validators=[
+                            django.core.validators.MinValueValidator(1),
+                            django.core.validators.MaxValueValidator(100),
+                        ],
+                    ),
+                ),
+                (
+                    "options",
+                    models.JSONField(
+                        blank=True,
+                        default=dict,
+                        help_text="Settings of the kind, for example Bedrock's region and models.",
+                    ),
+                ),
+                (
+                    "secret_options",
+                    providers.encryption.EncryptedTextField(
+                        blank=True,
+                        editable=False,
+                        help_text="Encrypted JSON: secrets of the kind, for example AWS keys.",
+                    ),
+                ),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("updated_at", models.DateTimeField(auto_now=True)),
             ],
             options={
-                'verbose_name': 'provider',
-                'ordering': ('name',),
-                'base_manager_name': 'all_objects',
-                'default_manager_name': 'all_objects',
-                'indexes': [models.Index(models.F('enabled'), condition=models.Q(('deleted_at', None)), name='provider_enabled')],
-                'constraints': [models.UniqueConstraint(condition=models.Q(('deleted_at', None)), fields=('name',), name='provider_name_unique', violation_error_message='A provider with this name exists.')],
+                "verbose_name": "provider",
+                "ordering": ("name",),
+                "base_manager_name": "all_objects",
+                "default_manager_name": "all_objects",
+                "indexes": [
+                    models.Index(
+                        models.F("enabled"),
+                        condition=models.Q(("deleted_at", None)),
+                        name="provider_enabled",
+                    )
+                ],
+                "constraints": [
+                    models.UniqueConstraint(
+                        condition=models.Q(("deleted_at", None)),
+                        fields=("name",),
+                        name="provider_name_unique",
+                        violation_error_message="A provider with this name exists.",
+                    )
+                ],
             },
             managers=[
-                ('all_objects', django.db.models.manager.Manager()),
+                ("all_objects", django.db.models.manager.Manager()),
             ],
         ),
         migrations.CreateModel(
-            name='ApiKey',
+            name="ApiKey",
             fields=[
-                ('id', models.UUIDField(default=providers.ids.new_id, editable=False, primary_key=True, serialize=False)),
-                ('position', models.PositiveIntegerField(default=0, help_text='Keys are tried in this order.')),
-                ('label', models.CharField(blank=True, help_text='For people, for example the account.', max_length=100)),
-                ('secret', providers.encryption.EncryptedTextField(editable=False)),
-                ('hint', models.CharField(editable=False, max_length=15)),
-                ('fingerprint', models.CharField(editable=False, help_text='Keyed hash of the secret; finds duplicates without decrypting.', max_length=64)),
-                ('enabled', models.BooleanField(default=True)),
-                ('cooldown_until', models.DateTimeField(blank=True, editable=False, null=True)),
-                ('retired_at', models.DateTimeField(blank=True, editable=False, null=True)),
-                ('reason', models.CharField(blank=True, editable=False, max_length=20)),
-                ('last_status', models.PositiveSmallIntegerField(blank=True, editable=False, null=True)),
-                ('last_error', models.CharField(blank=True, editable=False, max_length=255)),
-                ('last_error_at', models.DateTimeField(blank=True, editable=False, null=True)),
-                ('last_used_at', models.DateTimeField(blank=True, editable=False, null=True)),
-                ('probed_at', models.DateTimeField(blank=True, editable=False, null=True)),
-                ('returned_at', models.DateTimeField(blank=True, editable=False, help_text='When the key was last put back into service; marks made before that do not count.', null=True)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('updated_at', models.DateTimeField(auto_now=True)),
-                ('provider', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='keys', to='providers.aiprovider')),
+                (
+                    "id",
+                    models.UUIDField(
+                        default=providers.ids.new_id,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                (
+                    "position",
+                    models.PositiveIntegerField(
+                        default=0, help_text="Keys are tried in this order."
+                    ),
+                ),
+                (
+                    "label",
+                    models.CharField(
+                        blank=True,
+                        help_text="For people, for example the account.",
+                        max_length=100,
+                    ),
+                ),
+                ("secret", providers.encryption.EncryptedTextField(editable=False)),
+                ("hint", models.CharField(editable=False, max_length=15)),
+                (
+                    "fingerprint",
+                    models.CharField(
+                        editable=False,
+                        help_text="Keyed hash of the secret; finds duplicates without decrypting.",
+                        max_length=64,
+                    ),
+                ),
+                ("enabled", models.BooleanField(default=True)),
+                (
+                    "cooldown_until",
+                    models.DateTimeField(blank=True, editable=False, null=True),
+                ),
+                (
+                    "retired_at",
+                    models.DateTimeField(blank=True, editable=False, null=True),
+                ),
+                ("reason", models.CharField(blank=True, editable=False, max_length=20)),
+                (
+                    "last_status",
+                    models.PositiveSmallIntegerField(
+                        blank=True, editable=False, null=True
+                    ),
+                ),
+                (
+                    "last_error",
+                    models.CharField(blank=True, editable=False, max_length=255),
+                ),
+                (
+                    "last_error_at",
+                    models.DateTimeField(blank=True, editable=False, null=True),
+                ),
+                (
+                    "last_used_at",
+                    models.DateTimeField(blank=True, editable=False, null=True),
+                ),
+                (
+                    "probed_at",
+                    models.DateTimeField(blank=True, editable=False, null=True),
+                ),
+                (
+                    "returned_at",
+                    models.DateTimeField(
+                        blank=True,
+                        editable=False,
+                        help_text="When the key was last put back into service; marks made before that do not count.",
+                        null=True,
+                    ),
+                ),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("updated_at", models.DateTimeField(auto_now=True)),
+                (
+                    "provider",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="keys",
+                        to="providers.aiprovider",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'API key',
-                'verbose_name_plural': 'API keys',
-                'ordering': ('position', 'id'),
+                "verbose_name": "API key",
+                "verbose_name_plural": "API keys",
+                "ordering": ("position", "id"),
             },
         ),
         migrations.CreateModel(
-            name='AuditEvent',
+            name="AuditEvent",
             fields=[
-                ('id', models.UUIDField(default=providers.ids.new_id, editable=False, primary_key=True, serialize=False)),
-                ('at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('actor_name', models.CharField(max_length=150)),
-                ('action', models.CharField(max_length=30)),
-                ('target_type', models.CharField(max_length=30)),
-                ('target_id', models.CharField(max_length=64)),
-                ('target_name', models.CharField(max_length=200)),
-                ('changes', models.JSONField(blank=True, default=dict)),
-                ('actor', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
+                (
+                    "id",
+                    models.UUIDField(
+                        default=providers.ids.new_id,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                (
+                    "at",
+                    models.DateTimeField(
+                        db_default=django.db.models.functions.datetime.Now()
+                    ),
+                ),
+                ("actor_name", models.CharField(max_length=150)),
+                ("action", models.CharField(max_length=30)),
+                ("target_type", models.CharField(max_length=30)),
+                ("target_id", models.CharField(max_length=64)),
+                ("target_name", models.CharField(max_length=200)),
+                ("changes", models.JSONField(blank=True, default=dict)),
+                (
+                    "actor",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'ordering': ('-id',),
+                "ordering": ("-id",),
             },
         ),
         migrations.CreateModel(
-            name='KeyEvent',
+            name="KeyEvent",
             fields=[
-                ('id', models.UUIDField(default=providers.ids.new_id, editable=False, primary_key=True, serialize=False)),
-                ('kind', models.CharField(choices=[('cooled', 'Put aside for a while'), ('retired', 'Retired'), ('returned', 'Returned to service'), ('probe_failed', 'Probe failed')], max_length=15)),
-                ('reason', models.CharField(blank=True, max_length=20)),
-                ('status', models.PositiveSmallIntegerField(blank=True, null=True)),
-                ('until', models.DateTimeField(blank=True, null=True)),
-                ('actor', models.CharField(help_text="A user's name, probe, secret change or traffic.", max_length=150)),
-                ('at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('key', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='events', to='providers.apikey')),
+                (
+                    "id",
+                    models.UUIDField(
+                        default=providers.ids.new_id,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("cooled", "Put aside for a while"),
+                            ("retired", "Retired"),
+                            ("returned", "Returned to service"),
+                            ("probe_failed", "Probe failed"),
+                        ],
+                        max_length=15,
+                    ),
+                ),
+                ("reason", models.CharField(blank=True, max_length=20)),
+                ("status", models.PositiveSmallIntegerField(blank=True, null=True)),
+                ("until", models.DateTimeField(blank=True, null=True)),
+                (
+                    "actor",
+                    models.CharField(
+                        help_text="A user's name, probe, secret change or traffic.",
+                        max_length=150,
+                    ),
+                ),
+                (
+                    "at",
+                    models.DateTimeField(
+                        db_default=django.db.models.functions.datetime.Now()
+                    ),
+                ),
+                (
+                    "key",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="events",
+                        to="providers.apikey",
+                    ),
+                ),
             ],
             options={
-                'ordering': ('-id',),
+                "ordering": ("-id",),
             },
         ),
         migrations.AddConstraint(
-            model_name='apikey',
-            constraint=models.UniqueConstraint(fields=('provider', 'fingerprint'), name='apikey_unique_in_provider', violation_error_message='This provider already has this key.'),
+            model_name="apikey",
+            constraint=models.UniqueConstraint(
+                fields=("provider", "fingerprint"),
+                name="apikey_unique_in_provider",
+                violation_error_message="This provider already has this key.",
+            ),
         ),
         migrations.AddIndex(
-            model_name='auditevent',
-            index=models.Index(models.F('target_type'), models.F('target_id'), models.OrderBy(models.F('id'), descending=True), name='auditevent_target'),
+            model_name="auditevent",
+            index=models.Index(
+                models.F("target_type"),
+                models.F("target_id"),
+                models.OrderBy(models.F("id"), descending=True),
+                name="auditevent_target",
+            ),
         ),
         migrations.AddIndex(
-            model_name='keyevent',
-            index=models.Index(models.F('key'), models.OrderBy(models.F('id'), descending=True), name='keyevent_key'),
+            model_name="keyevent",
+            index=models.Index(
+                models.F("key"),
+                models.OrderBy(models.F("id"), descending=True),
+                name="keyevent_key",
+            ),
         ),
     ]

@@ -6,7 +6,6 @@ from providers.triggers import watch
 
 
 class Migration(migrations.Migration):
-
     dependencies = [("providers", "0001_initial")]
 
     operations = [

@@ -7,7 +7,6 @@ from providers.triggers import watch
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
         ("proxy", "0001_initial"),
         ("providers", "0002_announce_changes"),
