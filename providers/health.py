@@ -13,7 +13,7 @@ from django.db.models.functions import Coalesce
 
 from providers import registry
 from providers.keypool import KeyState
-from providers.kinds import KINDS
+from providers.kinds import spec_of, unsupported
 from providers.models import AiProvider, ApiKey
 
 OFF = "off"
@@ -101,7 +101,7 @@ class ProviderHealth:
     @property
     def needs_keys(self) -> bool:
         """Whether requests are answered with this provider's own keys."""
-        return KINDS[self.provider.kind].has_pool
+        return spec_of(self.provider.kind).has_pool
 
     @property
     def state(self) -> str:
@@ -127,7 +127,7 @@ class ProviderHealth:
 def load_error(provider: AiProvider) -> str:
     """Return why this process cannot use a provider, "" when it can."""
     loaded = registry.get(provider.name)
-    return loaded.error if loaded is not None else ""
+    return loaded.error if loaded is not None else unsupported(provider.kind)
 
 
 def with_key_counts(providers: QuerySet, now: datetime) -> QuerySet:

@@ -22,7 +22,7 @@ from providers import upkeep
 from providers.auditing import AuditedAdmin
 from providers.forms import AddKeysForm, RotateKeyForm
 from providers.health import STATE_LABELS, in_state, key_health
-from providers.kinds import KINDS
+from providers.kinds import spec_of
 from providers.models import AiProvider, ApiKey
 from providers.trial import KeyTest
 
@@ -59,7 +59,7 @@ def set_order(request: HttpRequest, provider: AiProvider) -> None:
 
 def test_connection(request: HttpRequest, provider: AiProvider) -> None:
     """Ask upstream with the first key that is switched on, and say what it said."""
-    if not KINDS[provider.kind].has_pool:
+    if not spec_of(provider.kind).has_pool:
         text = "This kind holds no keys here; its connection shows with a request."
         messages.info(request, text)
         return

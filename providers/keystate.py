@@ -23,7 +23,7 @@ from django.utils import timezone
 
 from providers.encryption import fingerprint, fingerprints
 from providers.keypool import Key, KeyPool
-from providers.kinds import KINDS
+from providers.kinds import spec_of
 from providers.markstore import TOUCH_SECONDS, Mark, Store, Touch
 from providers.masking import mask
 from providers.models import AiProvider, ApiKey, KeyEvent, KeyEventKind
@@ -162,8 +162,8 @@ test_key.__test__ = False  # type: ignore[attr-defined]
 
 def add_key(provider: AiProvider, secret: str, label: str = "") -> ApiKey:
     """Append a key to a provider's pool; raises ValidationError naming the field."""
-    if not KINDS[provider.kind].has_pool:
-        raise _invalid(f"{KINDS[provider.kind].label} takes no keys of its own.")
+    if not spec_of(provider.kind).has_pool:
+        raise _invalid(f"{spec_of(provider.kind).label} takes no keys of its own.")
     secret = _clean(secret)
     with transaction.atomic():
         # Two keys added at once must not get the same place.

@@ -162,3 +162,22 @@ KINDS: dict[str, KindSpec] = {
         "OpenAI-compatible", "", base_url_help="Up to and including /v1."
     ),
 }
+
+
+def spec_of(kind: str) -> KindSpec:
+    """Return a kind's row; of a kind that is not supported, one that serves nothing."""
+    return KINDS.get(kind) or KindSpec(
+        label=kind,
+        default_base_url="",
+        bridged={},
+        passthrough=(),
+        envelope=CHAT,
+        auth_header="Authorization",
+        auth_scheme="Bearer",
+        has_pool=False,
+    )
+
+
+def unsupported(kind: str) -> str:
+    """Return why providers of a kind cannot be used, "" when they can."""
+    return "" if kind in KINDS else f'the kind "{kind}" is not supported'

@@ -24,7 +24,7 @@ from django.db.models import ExpressionWrapper, F, QuerySet, TextField
 from providers import bedrock, changes
 from providers.encryption import UndecryptableSecret, decrypt
 from providers.keypool import Key, KeyPool, KeyPoolError
-from providers.kinds import CHAT, KINDS, Kind, KindSpec
+from providers.kinds import Kind, spec_of, unsupported
 from providers.models import AiProvider, ApiKey
 from providers.provider import BreakerOptions, Provider
 from providers.validators import validate_base_url
@@ -211,8 +211,8 @@ def _epoch(at: datetime | None) -> float:
 
 def _row_error(row: AiProvider) -> str:
     """Return why a provider cannot be used whatever its keys are, or ""."""
-    if row.kind not in KINDS:
-        return f'the kind "{row.kind}" is not supported'
+    if reason := unsupported(row.kind):
+        return reason
     if not _base_url(row) and row.kind != Kind.BEDROCK:
         return "the base URL is missing"
     try:
@@ -230,8 +230,7 @@ def _bedrock_settings(
 
 
 def _base_url(row: AiProvider) -> str:
-    default = KINDS[row.kind].default_base_url if row.kind in KINDS else ""
-    return (row.base_url or default).rstrip("/")
+    return (row.base_url or spec_of(row.kind).default_base_url).rstrip("/")
 
 
 def _provider(
@@ -244,7 +243,7 @@ def _provider(
         id=row.id,
         name=row.name,
         kind=row.kind,
-        spec=KINDS.get(row.kind) or _unsupported(row.kind),
+        spec=spec_of(row.kind),
         base_url=_base_url(row),
         display_name=str(row),
         enabled=row.enabled,
@@ -276,18 +275,6 @@ def _breaker(row: AiProvider) -> BreakerOptions | None:
         interval=row.breaker_interval,
         timeout=row.breaker_timeout,
         max_requests=row.breaker_max_requests,
-    )
-
-
-def _unsupported(kind: str) -> KindSpec:
-    return KindSpec(
-        label=kind,
-        default_base_url="",
-        bridged={},
-        passthrough=(),
-        envelope=CHAT,
-        auth_header="Authorization",
-        auth_scheme="Bearer",
     )
 
 

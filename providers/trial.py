@@ -19,7 +19,7 @@ import certifi
 import httpx
 from django.core.exceptions import ValidationError
 
-from providers.kinds import KINDS, KindSpec
+from providers.kinds import KindSpec, spec_of
 from providers.masking import scrub
 from providers.models import AiProvider
 from providers.validators import forbidden_address, validate_base_url
@@ -62,7 +62,7 @@ def try_key(provider: AiProvider, secret: str) -> KeyTest:
 
 def _ask(provider: AiProvider, secret: str) -> tuple[int, bytes]:
     """Return the status and the beginning of the body."""
-    spec = KINDS[provider.kind]
+    spec = spec_of(provider.kind)
     base_url = (provider.base_url or spec.default_base_url).rstrip("/")
     if not base_url or not spec.has_pool:
         raise ValidationError("This provider has no keys that could be tested.")

@@ -22,7 +22,7 @@ from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from interceptions.models import Facet
 from providers.auditing import AuditedAdmin
-from providers.kinds import CHAT, KINDS, MESSAGES
+from providers.kinds import CHAT, KINDS, MESSAGES, spec_of
 from providers.models import AiProvider
 from proxy import mcp_admin, tokens
 from proxy.api.permissions import may_manage_all
@@ -286,7 +286,7 @@ def guides(token: str) -> list[dict[str, Any]]:
 
 def _familiar_model(kind: str, models: list[str]) -> str:
     """Return a model that was seen here and fits the kind, "" for none."""
-    shapes = KINDS[kind].bridged.values()
+    shapes = spec_of(kind).bridged.values()
     if MESSAGES in shapes and CHAT not in shapes:
         return next((name for name in models if name.startswith("claude")), "")
     return next((name for name in models if name.startswith("gpt")), "")

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from string import Template
 
-from providers.kinds import CHAT, KINDS, MESSAGES
+from providers.kinds import CHAT, MESSAGES, spec_of
 
 PLACEHOLDER = "<your token>"
 MODELS = {MESSAGES: "claude-sonnet-5-5", CHAT: "gpt-5.5"}
@@ -45,7 +45,7 @@ class Target:
 
 def recipes_for(kind: str, target: Target) -> list[Recipe]:
     """Return the recipes of every client that can use a provider of this kind."""
-    spec, routes = KINDS[kind], KINDS[kind].bridged
+    spec, routes = spec_of(kind), spec_of(kind).bridged
     if not spec.has_pool and not spec.options:
         # Callers bring credentials of their own: no token alone lets them in.
         return []

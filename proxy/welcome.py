@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable
 
-from providers.kinds import KINDS
+from providers.kinds import spec_of
 from providers.models import AiProvider
 from proxy.bootstrap import ADMIN, FirstRun
 from proxy.recipes import PLACEHOLDER, Recipe, Target, recipes_for
@@ -64,7 +64,7 @@ def _recipes(url: str, providers: list[AiProvider], token: str) -> list[Recipe]:
 
 
 def _speaks(row: AiProvider, route: str) -> bool:
-    return route in KINDS[row.kind].bridged
+    return route in spec_of(row.kind).bridged
 
 
 def _recipe(recipe: Recipe) -> str:

@@ -20,7 +20,7 @@ from providers.api.fields import (
 )
 from providers.api.settings import BedrockSettingsSerializer, stored_settings
 from providers.health import key_health
-from providers.kinds import KINDS, Kind
+from providers.kinds import Kind, spec_of
 from providers.models import AiProvider, ApiKey, AuthFailurePolicy
 
 _DAY = 86400.0
@@ -318,7 +318,7 @@ def key_payload(key: ApiKey, now: Any) -> dict[str, Any]:
 
 def check_has_pool(kind: str, keys: Any) -> None:
     """Raise ValidationError when a kind without a pool is given keys."""
-    if keys and not KINDS[kind].has_pool:
+    if keys and not spec_of(kind).has_pool:
         raise serializers.ValidationError(
             {"api_keys": [f"a provider of kind {kind} takes no keys of its own"]}
         )

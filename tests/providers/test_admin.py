@@ -374,3 +374,13 @@ def test_audit_trail_cannot_be_changed(admin_pages, admin, make_provider):
     admin_pages.post(f"{base}{event.pk}/change/", action="forged")
     admin_pages.post(base, action="delete_selected", _selected_action=str(event.pk))
     assert AuditEvent.objects.get().action == "change"
+
+
+def test_provider_of_an_unsupported_kind_has_pages_like_any_other(
+    admin_pages, make_provider
+):
+    row = make_provider("odd")
+    AiProvider.objects.filter(pk=row.pk).update(kind="vercel")
+    for page in ("", "providers/aiprovider/", f"providers/aiprovider/{row.pk}/change/"):
+        assert admin_pages.get(page).status == 200
+        assert "odd" in admin_pages.get(page).text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 
 import pytest
@@ -17,6 +18,7 @@ from providers.health import (
 )
 from providers.keypool import KeyState
 from providers.models import AiProvider, ApiKey
+from tests.commands import run
 
 pytestmark = pytest.mark.django_db
 
@@ -106,3 +108,13 @@ def test_overview_of_all_costs_two_queries(make_provider, django_assert_num_quer
         make_provider(f"p-{number}", f"sk-{number}")
     with django_assert_num_queries(2):
         provider_health(NOW)
+
+
+def test_provider_of_an_unsupported_kind_is_broken_and_stops_no_other(make_provider):
+    make_provider("main", "sk-one")
+    odd = make_provider("odd")
+    AiProvider.objects.filter(pk=odd.pk).update(kind="vercel")
+    states = {health.provider.name: health.state for health in provider_health(NOW)}
+    assert states == {"main": "healthy", "odd": "broken"}
+    listed = run("providers", "list", "--format", "json")
+    assert [row["state"] for row in json.loads(listed)] == ["healthy", "broken"]

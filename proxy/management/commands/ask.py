@@ -15,7 +15,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
 from django.utils import timezone
 
-from providers.kinds import CHAT, KINDS, MESSAGES, RESPONSES
+from providers.kinds import CHAT, MESSAGES, RESPONSES, spec_of
 from providers.management.operator import operator_name, unusable_database
 from providers.models import AiProvider
 from proxy import tokens
@@ -56,7 +56,7 @@ class Command(BaseCommand):
             provider, api = _choose(options["provider"], options["api"])
             with _token(options["token"]) as token:
                 base = f"{settings.AIBRIDGE_PUBLIC_URL}/aibridge/{provider.name}"
-                if api != "messages" and KINDS[provider.kind].route_prefix:
+                if api != "messages" and spec_of(provider.kind).route_prefix:
                     base += "/v1"
                 model = options["model"] or MODELS[_vendor(api)]
                 for piece in _ASK[api](base, token, model, options["prompt"]):
@@ -71,7 +71,7 @@ def _choose(name: str | None, api: str | None) -> tuple[AiProvider, str]:
     """Return a provider and an API that it speaks; raises CommandError."""
     rows = AiProvider.objects.filter(enabled=True)
     for row in rows.filter(name=name) if name else rows:
-        spoken = KINDS[row.kind].bridged.values()
+        spoken = spec_of(row.kind).bridged.values()
         for wanted in [api] if api else ["messages", "chat"]:
             if _APIS[wanted] in spoken:
                 return row, wanted
