@@ -172,7 +172,7 @@ def make_provider(live_db: str, upstream: FakeUpstream) -> Callable[..., AiProvi
 
 @pytest.fixture
 def wait_served(token: str) -> Callable[[Gateway, AiProvider], None]:
-    """Return a function that waits until a node has heard of a provider."""
+    """Return a function that waits until all of a node has heard of a provider."""
 
     def wait(node: Gateway, provider: AiProvider) -> None:
         url = f"{node.url}/aibridge/{provider.name}/no-such-route"
@@ -183,6 +183,8 @@ def wait_served(token: str) -> Callable[[Gateway, AiProvider], None]:
                 url, headers={"Authorization": f"Bearer {token}"}, verify=False
             )
             if "route not supported" in answer.text:
+                # Who answered has heard of it; the others have a second to do so.
+                time.sleep(1 if len(node.workers()) > 1 else 0)
                 return
             time.sleep(0.02)
         raise AssertionError(answer.text)
