@@ -13,7 +13,7 @@ COMPILE := $(PY) -m piptools compile --quiet --generate-hashes --strip-extras \
 	--allow-unsafe --no-header --no-annotate --no-emit-index-url \
 	--no-emit-trusted-host --no-emit-find-links
 
-.PHONY: run test lint format bench chaos lock clean help
+.PHONY: run test lint format bench chaos fuzz lock clean help
 
 run: $(VENV)/runtime  ## Serve on AIBRIDGE_HOST:AIBRIDGE_PORT; needs no setting
 	@$(PY) -m aibridge_site.run
@@ -42,6 +42,10 @@ bench: $(VENV)/development  ## Measure throughput and latency of the gateway
 
 chaos: $(VENV)/development  ## Kill workers and the database under load; count losses
 	$(PY) -m tests.chaos
+
+fuzz: $(VENV)/development  ## Send the REST API what its description allows and forbids
+	AIBRIDGE_TEST_DATABASE=postgres SCHEMATHESIS_EXAMPLES=20 \
+		$(PY) -m pytest -s tests/live/test_rest_schemathesis.py
 
 lock: $(VENV)/development  ## Resolve requirements*.in into pins with hashes
 	$(COMPILE) -o requirements.txt requirements.in

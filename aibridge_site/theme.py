@@ -90,6 +90,11 @@ UNFOLD: dict[str, Any] = {
                 "items": [
                     _item("Overview", "monitoring", "index", _may_read_traffic),
                     _item("Connect", "cable", "proxy_gatewaytoken_connect"),
+                    {
+                        "title": "REST API",
+                        "icon": "api",
+                        "link": reverse_lazy("api-docs"),
+                    },
                 ],
             },
             {

@@ -247,6 +247,13 @@ def test_session_that_goes_on_shows_it_without_reloading(
     assert page.evaluate("window.untouched")
 
 
+def test_description_of_the_api_opens_without_the_internet(open_browser):
+    page = open_browser("auditor")
+    page.get_by_role("link", name="REST API").click()
+    page.wait_for_url("**/api/aigateway/docs/")
+    expect(page.locator(".opblock").first).to_be_visible(timeout=30_000)
+
+
 def test_first_page_keeps_itself_current(open_browser, make_provider):
     provider = make_provider("anthropic", ("key-a",))
     page = open_browser("admin")

@@ -19,6 +19,7 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 from django.core.management import call_command
 from django.db import connection, transaction
+from django.utils import timezone
 
 from interceptions.models import Interception
 from providers.keystate import add_key
@@ -149,11 +150,15 @@ def token(make_user) -> str:
 
 
 @pytest.fixture
-def make_provider(live_db: str, upstream: FakeUpstream) -> Callable[..., AiProvider]:
+def make_provider(
+    live_db: str, upstream: FakeUpstream
+) -> Iterator[Callable[..., AiProvider]]:
     """Return a function that creates a provider with keys that points at upstream.
 
-    All in one transaction: nobody hears of the provider without its keys.
+    All in one transaction: nobody hears of the provider without its keys. They are
+    deleted afterwards, since each change makes every worker read all that are left.
     """
+    made: list[AiProvider] = []
 
     @transaction.atomic
     def make(kind: str = "anthropic", keys: tuple[str, ...] = ("key-a",), **fields):
@@ -163,11 +168,14 @@ def make_provider(live_db: str, upstream: FakeUpstream) -> Callable[..., AiProvi
             base_url=fields.pop("base_url", upstream.url),
             **fields,
         )
+        made.append(provider)
         for secret in keys:
             add_key(provider, secret, "")
         return provider
 
-    return make
+    yield make
+    ids = [provider.pk for provider in made]
+    AiProvider.objects.filter(pk__in=ids).update(deleted_at=timezone.now())
 
 
 @pytest.fixture
