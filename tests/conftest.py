@@ -14,16 +14,6 @@ hypothesis_settings.register_profile("thorough", max_examples=1000, deadline=Non
 hypothesis_settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Try again what failed; each retry is printed and counted as a rerun.
-
-    Servers, processes and clocks are real here, so a machine under load may be late
-    once. What is wrong fails every time.
-    """
-    for item in items:
-        item.add_marker(pytest.mark.flaky(reruns=2, reruns_delay=1))
-
-
 @pytest.fixture(autouse=True)
 def _quick_passwords(request: pytest.FixtureRequest) -> Iterator[None]:
     """Hash passwords quickly, unless a server of its own must check them."""
