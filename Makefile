@@ -6,7 +6,7 @@ PYTHON ?= $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 py
 VENV := .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --quiet --disable-pip-version-check --no-input
-PYTEST := $(PY) -m pytest -n 2 --durations=5
+PYTEST := $(PY) -m pytest --durations=5
 # `make test TESTS=tests/proxy` runs a part.
 TESTS ?=
 COMPILE := $(PY) -m piptools compile --quiet --generate-hashes --strip-extras \
@@ -18,11 +18,11 @@ COMPILE := $(PY) -m piptools compile --quiet --generate-hashes --strip-extras \
 run: $(VENV)/runtime  ## Serve on AIBRIDGE_HOST:AIBRIDGE_PORT; needs no setting
 	@$(PY) -m aibridge_site.run
 
-# Servers and browsers run on PostgreSQL, and some of them on SQLite; what touches no
-# database runs once.
+# What touches no database runs once. Servers and browsers run on PostgreSQL, but for
+# `make run`, which is SQLite's. Their tests wait a lot, so there are more of them.
 test: $(VENV)/development  ## Run the suite on SQLite, then on PostgreSQL
-	$(PYTEST) -m "(not live and not browser) or smoke" $(TESTS)
-	AIBRIDGE_TEST_DATABASE=postgres $(PYTEST) -p tests.selection $(TESTS)
+	$(PYTEST) -n 2 -m "not live and not browser" $(TESTS)
+	AIBRIDGE_TEST_DATABASE=postgres $(PYTEST) -n 3 -p tests.selection $(TESTS)
 
 lint: $(VENV)/development  ## Check style, types, migrations and settings
 	$(PY) -m ruff check .

@@ -135,7 +135,6 @@ def _password(text: str) -> str:
     return re.search(r"Password: +(\S+)", text)[1]
 
 
-@pytest.mark.smoke
 def test_first_run_leads_from_the_printed_curl_to_a_record_and_a_login(make_run):
     run = make_run()
     text = run.wait_for(UP)

@@ -88,7 +88,7 @@ def test_query_that_no_client_means_is_answered(send, value):
     for path, each in names.items():
         for name in each:
             send("GET", f"{API}{path}?{name}={value}")
-            send("GET", f"{API}{path}?{value}={name}")
+        send("GET", f"{API}{path}?{value}=1")
 
 
 @pytest.mark.parametrize("value", [*QUERIES, "a/b", "."], ids=lambda value: value[:20])

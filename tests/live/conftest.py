@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from uuid import UUID
 
 import httpx
 import pytest
@@ -31,6 +32,7 @@ from tests.postgres import free_port
 from tests.upstream import FakeUpstream
 
 _names = itertools.count(1)
+_past: list[UUID] = []
 
 
 def database_url(name: str) -> str:
@@ -155,27 +157,28 @@ def make_provider(
 ) -> Iterator[Callable[..., AiProvider]]:
     """Return a function that creates a provider with keys that points at upstream.
 
-    All in one transaction: nobody hears of the provider without its keys. They are
-    deleted afterwards, since each change makes every worker read all that are left.
+    All in one transaction: nobody hears of the provider without its keys. Those of
+    tests that are over go with it, since each change makes workers read all there are.
     """
-    made: list[AiProvider] = []
+    made: list[UUID] = []
 
     @transaction.atomic
     def make(kind: str = "anthropic", keys: tuple[str, ...] = ("key-a",), **fields):
+        AiProvider.objects.filter(pk__in=_past).update(deleted_at=timezone.now())
+        _past.clear()
         provider = AiProvider.objects.create(
             name=f"{kind}-{os.getpid()}-{next(_names)}",
             kind=kind,
             base_url=fields.pop("base_url", upstream.url),
             **fields,
         )
-        made.append(provider)
+        made.append(provider.pk)
         for secret in keys:
             add_key(provider, secret, "")
         return provider
 
     yield make
-    ids = [provider.pk for provider in made]
-    AiProvider.objects.filter(pk__in=ids).update(deleted_at=timezone.now())
+    _past.extend(made)
 
 
 @pytest.fixture
