@@ -22,7 +22,7 @@ run: $(VENV)/runtime  ## Serve on AIBRIDGE_HOST:AIBRIDGE_PORT; needs no setting
 # `make run`, which is SQLite's. Their tests wait a lot, so there are more of them.
 test: $(VENV)/development  ## Run the suite on SQLite, then on PostgreSQL
 	$(PYTEST) -n 2 -m "not live and not browser" $(TESTS)
-	AIBRIDGE_TEST_DATABASE=postgres $(PYTEST) -n 3 -p tests.selection $(TESTS)
+	AIBRIDGE_TEST_DATABASE=postgres $(PYTEST) -n 4 -p tests.selection $(TESTS)
 
 lint: $(VENV)/development  ## Check style, types, migrations and settings
 	$(PY) -m ruff check .

@@ -40,7 +40,6 @@ class MakeRun:
             "AIBRIDGE_STATIC_ROOT": str(static),
             "AIBRIDGE_PORT": str(self.port),
             "AIBRIDGE_WORKERS": "1",
-            "PYTHONDONTWRITEBYTECODE": "1",
             **settings,
         }
         stamps = data / "venv"

@@ -50,7 +50,6 @@ class Gateway:
             "AIBRIDGE_ALLOW_PRIVATE_UPSTREAMS": "True",
             "DEBUG": "True",
             "DJANGO_SETTINGS_MODULE": "aibridge_site.settings",
-            "PYTHONDONTWRITEBYTECODE": "1",
             "PYTHONUNBUFFERED": "1",
             **{name: str(value) for name, value in settings.items()},
         }
