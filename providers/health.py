@@ -37,6 +37,7 @@ REASONS = {
     "rate_limited": "rate limited",
     "quota": "out of quota",
     "unauthorized": "refused by the provider",
+    "forbidden": "not allowed by the provider",
 }
 
 
