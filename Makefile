@@ -4,6 +4,8 @@
 PYTHON ?= $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 python3.11,\
 	$(shell $(name) -c 'import sys; sys.version_info >= (3, 11) and print("$(name)")' 2>/dev/null)))
 VENV := .venv
+# Whoever sets this pays for it at every start.
+export PYTHONDONTWRITEBYTECODE :=
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --quiet --disable-pip-version-check --no-input
 PYTEST := $(PY) -m pytest --durations=5
@@ -22,7 +24,7 @@ run: $(VENV)/runtime  ## Serve on AIBRIDGE_HOST:AIBRIDGE_PORT; needs no setting
 # `make run`, which is SQLite's. Their tests wait a lot, so there are more of them.
 test: $(VENV)/development  ## Run the suite on SQLite, then on PostgreSQL
 	$(PYTEST) -n 2 -m "not live and not browser" $(TESTS)
-	AIBRIDGE_TEST_DATABASE=postgres $(PYTEST) -n 4 -p tests.selection $(TESTS)
+	AIBRIDGE_TEST_DATABASE=postgres $(PYTEST) -n 3 -p tests.selection $(TESTS)
 
 lint: $(VENV)/development  ## Check style, types, migrations and settings
 	$(PY) -m ruff check .

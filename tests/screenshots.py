@@ -31,7 +31,7 @@ def main() -> None:
     cluster = Cluster().start()
     try:
         with tempfile.TemporaryDirectory() as directory:
-            _run(cluster.url("screenshots"), Path(directory))
+            _run(cluster.create("screenshots"), Path(directory))
     finally:
         cluster.destroy()
 

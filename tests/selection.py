@@ -21,5 +21,7 @@ def pytest_collection_modifyitems(
 
 
 def _needs_database(item: pytest.Item) -> bool:
+    if item.get_closest_marker("once"):
+        return False
     fixtures = set(getattr(item, "fixturenames", ()))
     return bool(fixtures & _FIXTURES) or any(map(item.get_closest_marker, _MARKS))

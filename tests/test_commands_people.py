@@ -15,7 +15,7 @@ from proxy.actors import digest
 from proxy.models import GatewayToken
 from tests.commands import run
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
 PASSWORD = "correct horse battery"
 

@@ -12,7 +12,7 @@ from providers.models import AiProvider, ApiKey, AuditEvent, KeyEvent
 from tests.commands import run
 from tests.upstream import FakeUpstream
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
 SECRET = "sk-ant-canary-0123456789abcdef"
 

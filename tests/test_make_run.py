@@ -200,8 +200,6 @@ def test_run_that_is_killed_leaves_nothing_behind(make_run):
     run.make.wait(10)
     run.wait_until_gone()
 
-
-def test_run_ends_when_only_make_is_killed(make_run):
     run = make_run()
     run.wait_for(UP)
     run.make.kill()

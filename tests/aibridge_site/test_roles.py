@@ -13,7 +13,7 @@ from providers.models import AiProvider
 from proxy import tokens
 from tests.interceptions.happenings import happen, turn_of
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
 _MOST_OF_A_SHAPE = 2
 

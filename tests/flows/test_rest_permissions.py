@@ -18,6 +18,8 @@ from providers import registry
 from proxy.actors import issue_token
 from tests.flows.doors import API, doors, make_rows
 
+pytestmark = pytest.mark.once
+
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "permissions.md"
 ROLES = ("anonymous", "member", "auditor", "administrator")
 HEADING = "| method | path | " + " | ".join(ROLES) + " |\n|---|---|---|---|---|---|\n"

@@ -18,7 +18,7 @@ PROVIDERS = "providers/aiprovider/"
 KEYS = "providers/apikey/"
 SECRET = "sk-ant-api03-" + "s3cr3t" * 8
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
 DEFAULTS = {
     "enabled": "on",

@@ -19,7 +19,7 @@ TOKENS = "proxy/gatewaytoken/"
 CONNECT = TOKENS + "connect/"
 RAW = re.compile(r"aib_[0-9a-f]{8}_[\w-]{43}")
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
 
 @pytest.fixture
