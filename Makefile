@@ -8,6 +8,8 @@ VENV := .venv
 export PYTHONDONTWRITEBYTECODE :=
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --quiet --disable-pip-version-check --no-input
+# Python compiles what is used when it is used; all of it would take half a minute.
+INSTALL := $(PIP) install --no-compile --require-hashes
 PYTEST := $(PY) -m pytest --durations=5
 # `make test TESTS=tests/proxy` runs a part.
 TESTS ?=
@@ -69,11 +71,11 @@ $(PY):
 
 $(VENV)/runtime: requirements.txt $(PY)
 	@echo "Installing what AI Bridge needs (once) ..."
-	@$(PIP) install --require-hashes -r requirements.txt
+	@$(INSTALL) -r requirements.txt
 	@touch $@
 
 $(VENV)/development: requirements-dev.txt requirements-bedrock.txt $(VENV)/runtime
 	@echo "Installing what tests and linters need (once) ..."
-	@$(PIP) install --require-hashes -r requirements.txt -r requirements-dev.txt \
+	@$(INSTALL) -r requirements.txt -r requirements-dev.txt \
 		-r requirements-bedrock.txt
 	@touch $@

@@ -19,11 +19,11 @@ from providers.keystate import add_key
 from providers.models import AiProvider, ApiKey
 
 _PROVIDERS = (
-    ("demo-anthropic-eu", "anthropic", 3),
-    ("demo-anthropic-us", "anthropic", 2),
-    ("demo-anthropic-trial", "anthropic", 1),
-    ("demo-openai", "openai", 2),
-    ("demo-copilot", "copilot", 0),
+    ("demo-anthropic-eu", "anthropic", "Anthropic, Europe", 3),
+    ("demo-anthropic-us", "anthropic", "Anthropic, America", 2),
+    ("demo-anthropic-trial", "anthropic", "Anthropic, on trial", 1),
+    ("demo-openai", "openai", "OpenAI", 2),
+    ("demo-copilot", "copilot", "GitHub Copilot", 0),
 )
 _DELETED = "demo-anthropic-trial"
 _ROLES = {"demo-admin": "Administrators", "demo-auditor": "Auditors"}
@@ -37,7 +37,7 @@ def make_users(count: int) -> list[DemoUser]:
 
 def make_providers(now: datetime) -> list[DemoProvider]:
     """Store the providers, one of them deleted, and their keys in various health."""
-    made = [_make_provider(name, kind, keys) for name, kind, keys in _PROVIDERS]
+    made = [_make_provider(*provider) for provider in _PROVIDERS]
     for key in ApiKey.objects.filter(provider__name="demo-anthropic-us")[:1]:
         ApiKey.objects.filter(pk=key.pk).update(
             cooldown_until=now + timedelta(minutes=40), reason="rate_limited",
@@ -69,11 +69,11 @@ def _make_token(user: Any, number: int) -> Any:
     )
 
 
-def _make_provider(name: str, kind: str, keys: int) -> DemoProvider:
+def _make_provider(name: str, kind: str, label: str, keys: int) -> DemoProvider:
     row = AiProvider.objects.create(
         name=name,
         kind=kind,
-        display_name=name.removeprefix("demo-").replace("-", " ").title(),
+        display_name=label,
         base_url=f"https://{name}.invalid/v1",
     )
     added = [
