@@ -13,7 +13,7 @@ from uuid import UUID
 import django_filters
 from django import forms
 from django.db import connection
-from django.db.models import BooleanField, Exists, Func, OuterRef, QuerySet, Value
+from django.db.models import BooleanField, Exists, Func, OuterRef, Q, QuerySet, Value
 from django.http import HttpRequest, QueryDict
 
 from interceptions.choices import CredentialKind, ErrorType, Outcome
@@ -44,12 +44,6 @@ class _HoldsName(Func):
     output_field = BooleanField()
 
 
-def _of_provider(interceptions: QuerySet, value: AiProvider | str) -> QuerySet:
-    if value == UNATTRIBUTED:
-        return interceptions.filter(provider=None)
-    return interceptions.for_provider(value)  # type: ignore[attr-defined]
-
-
 def _bounded(rows: QuerySet, column: str, page: InterceptionFilter) -> QuerySet:
     if page._after is not None:
         rows = rows.filter(**{f"{column}__lt": page._after})
@@ -58,19 +52,19 @@ def _bounded(rows: QuerySet, column: str, page: InterceptionFilter) -> QuerySet:
     return rows
 
 
-def _holding(sessions: QuerySet, field: str, name: str) -> QuerySet:
-    """Return the sessions whose list of names holds one."""
+def _holds(field: str, name: str) -> Q:
+    """Return the condition on sessions whose list of names holds one."""
     if connection.vendor == "postgresql":
-        return sessions.filter(**{f"{field}__contains": [name]})
-    return sessions.filter(_HoldsName(field, Value(name)))
+        return Q(**{f"{field}__contains": [name]})
+    return Q(_HoldsName(field, Value(name)))
 
 
-def _with_interceptions(sessions: QuerySet, interceptions: QuerySet) -> QuerySet:
-    """Return the sessions that one of the interceptions belongs to."""
+def _has_one_of(interceptions: QuerySet) -> Exists:
+    """Return the condition on sessions that one of the interceptions belongs to."""
     theirs = interceptions.filter(
         initiator=OuterRef("initiator"), session_id=OuterRef("session_id")
     )
-    return sessions.filter(Exists(theirs.order_by()))
+    return Exists(theirs.order_by())
 
 
 class RangeForm(forms.Form):
@@ -251,7 +245,9 @@ class InterceptionFilter(SearchFilterSet):
         self, rows: QuerySet, name: str, value: AiProvider | str
     ) -> QuerySet:
         """Return a provider's interceptions, or those of no provider."""
-        return _of_provider(rows, value)
+        if value == UNATTRIBUTED:
+            return rows.filter(provider=None)
+        return rows.for_provider(value)  # type: ignore[attr-defined]
 
     def with_prompt(self, rows: QuerySet, name: str, value: str) -> QuerySet:
         """Return the interceptions whose prompt has all the words."""
@@ -333,21 +329,24 @@ class SessionFilter(SearchFilterSet):
         self, rows: QuerySet, name: str, value: AiProvider | str
     ) -> QuerySet:
         """Return the sessions that used a provider, or an unknown one."""
-        theirs = _of_provider(Interception.objects.all(), value)
-        return _with_interceptions(rows, theirs)
+        if value == UNATTRIBUTED:
+            theirs = Interception.objects.unattributed()
+            return rows.filter(_has_one_of(theirs))
+        own = _holds("provider_ids", str(value.pk))
+        kept = Interception.objects.kept_for(value)
+        return rows.filter(own if kept is None else own | Q(_has_one_of(kept)))
 
     def of_kind(self, rows: QuerySet, name: str, value: str) -> QuerySet:
         """Return the sessions that used a kind of provider."""
-        theirs = Interception.objects.filter(provider_kind=value)
-        return _with_interceptions(rows, theirs)
+        return rows.filter(_holds("provider_kinds", value))
 
     def with_provider_name(self, rows: QuerySet, name: str, value: str) -> QuerySet:
         """Return the sessions that used a provider of this name."""
-        return _holding(rows, "provider_names", value)
+        return rows.filter(_holds("provider_names", value))
 
     def with_model(self, rows: QuerySet, name: str, value: str) -> QuerySet:
         """Return the sessions that asked for a model."""
-        return _holding(rows, "model_names", value)
+        return rows.filter(_holds("model_names", value))
 
     def with_failures(self, rows: QuerySet, name: str, value: bool) -> QuerySet:
         """Return the sessions with, or without, a failed interception."""
@@ -357,7 +356,7 @@ class SessionFilter(SearchFilterSet):
         """Return the sessions in which one prompt has all the words."""
         words = self._words(value)
         if (found := words.interceptions(Interception.objects.all())) is not None:
-            return _with_interceptions(rows, found)
+            return rows.filter(_has_one_of(found))
         prompts = UserPrompt.objects.filter(
             interception__initiator=OuterRef("initiator"),
             interception__session_id=OuterRef("session_id"),

@@ -323,7 +323,13 @@ class Session(models.Model):
     session_id = models.CharField(max_length=256)
     client = models.CharField(max_length=64, default="Unknown")
     user_agent = models.CharField(max_length=512, blank=True)
+    provider_ids = models.JSONField(
+        default=list, db_default=[], help_text="Ids seen, sorted."
+    )
     provider_names = models.JSONField(default=list, help_text="Names seen, sorted.")
+    provider_kinds = models.JSONField(
+        default=list, db_default=[], help_text="Kinds seen, sorted."
+    )
     model_names = models.JSONField(default=list, help_text="Names seen, sorted.")
     started_at = models.DateTimeField()
     ended_at = models.DateTimeField(null=True, blank=True)

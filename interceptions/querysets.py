@@ -44,17 +44,26 @@ class InterceptionQuerySet(_InitiatedQuerySet):
         deleted for good) count by the name they kept, and those without a name by
         their kind, but only where exactly one provider can be meant.
         """
-        own = Q(provider=provider)
+        own, kept = Q(provider=provider), self._kept(provider)
+        # Without the alternative, an index gives the rows in their order.
+        return self.filter(own if kept is None else own | kept)
+
+    def kept_for(self, provider: AiProvider) -> InterceptionQuerySet | None:
+        """Return those of a provider that name no provider row, None without any."""
+        kept = self._kept(provider)
+        return None if kept is None else self.filter(kept)
+
+    def _kept(self, provider: AiProvider) -> Q | None:
         by_name = Q(provider=None, provider_name=provider.name)
         by_kind = Q(provider=None, provider_name="", provider_kind=provider.kind)
         if not self.model._base_manager.filter(by_name | by_kind).exists():
-            # Without the alternatives, an index gives the rows in their order.
-            return self.filter(own)
+            return None
+        meant = Q(pk__in=[])
         if _is_meant_alone(provider, name=provider.name):
-            own |= by_name
+            meant |= by_name
         if _is_meant_alone(provider, kind=provider.kind):
-            own |= by_kind
-        return self.filter(own)
+            meant |= by_kind
+        return meant
 
     def unattributed(self) -> InterceptionQuerySet:
         """Return the interceptions that name no provider row."""

@@ -80,6 +80,13 @@ END = (
     "tool_calls",
     "credential_hint",
 )
+# What a session lists, and the column of its interceptions that is listed.
+NAMES = {
+    "provider_ids": "provider_id",
+    "provider_names": "provider_name",
+    "provider_kinds": "provider_kind",
+    "model_names": "model",
+}
 LAST_PROMPT = 500
 """Characters of the prompt that a session shows; sent along with a start."""
 LEAST_WEIGHT = 1000

@@ -7,15 +7,16 @@ or were ended twice.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
+from uuid import UUID
 
 from django.db import transaction
 from django.db.models import Count, Max, Min, Q, QuerySet, Sum
 from django.db.models.functions import Coalesce
 
 from interceptions.models import Interception, Session
-from interceptions.records import SUMS
+from interceptions.records import NAMES, SUMS
 
 _AT_ONCE = 400
 _FIGURES: dict[str, Any] = {
@@ -63,12 +64,12 @@ def _recompute(initiator: int, ids: list[str]) -> int:
             row["session_id"]: dict(row)
             for row in rows.values("session_id").annotate(**_FIGURES)
         }
-        names = {column: _names(rows, column) for column in ("provider_name", "model")}
+        seen = {names: _names(rows, column) for names, column in NAMES.items()}
         empty = [s.pk for s in sessions if s.session_id not in figures]
         for session in sessions:
             if (found := figures.get(session.session_id)) is not None:
-                session.provider_names = names["provider_name"][session.session_id]
-                session.model_names = names["model"][session.session_id]
+                for names, of_session in seen.items():
+                    setattr(session, names, of_session[session.session_id])
                 _take(session, found)
         Session.objects.filter(pk__in=empty).delete()
     return len(empty)
@@ -91,7 +92,19 @@ def _take(session: Session, figures: dict[str, Any]) -> None:
 def _names(rows: QuerySet, column: str) -> defaultdict[str, list[str]]:
     """Return the sorted names of each session."""
     names: defaultdict[str, list[str]] = defaultdict(list)
-    found = rows.exclude(**{column: ""}).values_list("session_id", column).distinct()
-    for session_id, name in sorted(found):
+    found = set(rows.values_list("session_id", column).distinct())
+    for session_id, name in sorted((of, str(name)) for of, name in found if name):
         names[session_id].append(name)
     return names
+
+
+def add_provider(interceptions: Sequence[UUID], provider: UUID) -> None:
+    """Add a provider to the sessions of interceptions that became its own."""
+    rows = Interception.objects.filter(pk__in=interceptions).order_by()
+    keys = set(rows.values_list("initiator", "session_id"))
+    sessions = Session.objects.select_for_update().order_by("session_id")
+    of_keys = sessions.filter(session_id__in={session_id for _, session_id in keys})
+    changed = [s for s in of_keys if (s.initiator_id, s.session_id) in keys]
+    for session in changed:
+        session.provider_ids = sorted({*session.provider_ids, str(provider)})
+    Session.objects.bulk_update(changed, ["provider_ids"], batch_size=100)

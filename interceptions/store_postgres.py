@@ -30,6 +30,7 @@ from interceptions.records import (
     CHILDREN,
     END,
     LAST_PROMPT,
+    NAMES,
     START,
     SUMS,
     SWEPT,
@@ -172,9 +173,11 @@ ended AS (
 )"""
 
 
+_FACTS = """id, initiator_id, session_id, client, user_agent,
+    provider_id::text AS provider_id, provider_name, provider_kind, model"""
 _ADDED = ("interceptions", "failures", "tool_calls", *SUMS)
 _STARTED = f"""
-  SELECT id, initiator_id, session_id, client, user_agent, provider_name, model,
+  SELECT {_FACTS},
     started_at, NULL::timestamptz AS ended_at, last_prompt,
     CASE WHEN thread_id = id THEN id WHEN parent_session_id = session_id THEN NULL
       WHEN NOT EXISTS (
@@ -187,7 +190,7 @@ _STARTED = f"""
     {", ".join(f"0::bigint AS {name}" for name in SUMS)}
   FROM starts WHERE (id IN (SELECT id FROM started)) IS TRUE"""
 _ENDED = f"""
-  SELECT id, initiator_id, session_id, client, user_agent, provider_name, model,
+  SELECT {_FACTS},
     started_at, ended_at, '' AS last_prompt, NULL::uuid AS new_thread,
     0 AS interceptions, (error_type IS NOT NULL)::int AS failures,
     tool_calls, {", ".join(SUMS)}
@@ -204,11 +207,11 @@ def _sessions_part(changes: list[str]) -> str:
 changes AS ({" UNION ALL ".join(changes)}),
 rolled_up AS (
   INSERT INTO {_SESSIONS} AS s (id, initiator_id, session_id, client, user_agent,
-    provider_names, model_names, started_at, ended_at, last_active_at, last_prompt,
+    {", ".join(NAMES)}, started_at, ended_at, last_active_at, last_prompt,
     {counts})
   SELECT (array_agg(id ORDER BY id))[1], initiator_id, session_id,
     (array_agg(client ORDER BY id))[1], (array_agg(user_agent ORDER BY id))[1],
-    {_names("provider_name")}, {_names("model")},
+    {", ".join(map(_names, NAMES.values()))},
     min(started_at), max(ended_at), max(COALESCE(ended_at, started_at)),
     COALESCE((array_agg(last_prompt ORDER BY id DESC)
       FILTER (WHERE last_prompt <> ''))[1], ''),
@@ -216,7 +219,7 @@ rolled_up AS (
   FROM changes GROUP BY initiator_id, session_id ORDER BY initiator_id, session_id
   ON CONFLICT (initiator_id, session_id) DO UPDATE SET
     client = CASE WHEN s.client = 'Unknown' THEN EXCLUDED.client ELSE s.client END,
-    {_union("provider_names")}, {_union("model_names")},
+    {", ".join(map(_union, NAMES))},
     started_at = LEAST(s.started_at, EXCLUDED.started_at),
     ended_at = GREATEST(s.ended_at, EXCLUDED.ended_at),
     last_active_at = GREATEST(s.last_active_at, EXCLUDED.last_active_at),

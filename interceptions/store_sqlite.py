@@ -20,6 +20,7 @@ from interceptions.records import (
     CHILDREN,
     END,
     LAST_PROMPT,
+    NAMES,
     START,
     SUMS,
     SWEPT,
@@ -63,7 +64,9 @@ class _Change:
     session_id: str
     client: str
     user_agent: str
+    provider_id: str
     provider_name: str
+    provider_kind: str
     model: str
     started_at: datetime
     ended_at: datetime | None = None
@@ -89,7 +92,7 @@ def _start_change(row: Row, new_threads: set[_Thread]) -> _Change:
         id=_uuid(row["id"]),
         started_at=_moment(row["started_at"]),
         last_prompt=row.get("last_prompt") or "",
-        **{name: row[name] for name in _SESSION_FACTS},
+        **_session_facts(row),
     )
     change.counts["interceptions"] = 1
     if _thread(row) in new_threads:
@@ -116,9 +119,15 @@ _SESSION_FACTS = (
     "session_id",
     "client",
     "user_agent",
-    "provider_name",
-    "model",
+    *NAMES.values(),
 )
+
+
+def _session_facts(row: Row) -> Row:
+    """Return what a session takes from an interception; ids in their usual form."""
+    provider = row["provider_id"]
+    facts = {name: row[name] for name in _SESSION_FACTS}
+    return facts | {"provider_id": str(_uuid(provider)) if provider else ""}
 
 
 def _lineage(connection: BaseDatabaseWrapper, row: Row) -> Row:
@@ -182,7 +191,7 @@ def _end_changes(connection: BaseDatabaseWrapper, ids: list[Any]) -> list[_Chang
             id=UUID(values[0]),
             started_at=_moment(row["started_at"]),
             ended_at=_moment(row["ended_at"]),
-            **{name: row[name] for name in _SESSION_FACTS},
+            **_session_facts(row),
         )
         change.counts["failures"] = int(row["error_type"] is not None)
         change.counts.update({name: row[name] for name in ("tool_calls", *SUMS)})
@@ -220,8 +229,9 @@ def _add(session: Session, change: _Change) -> None:
         setattr(session, name, getattr(session, name) + count)
     if session.client == "Unknown":
         session.client = change.client
-    session.provider_names = _with(session.provider_names, change.provider_name)
-    session.model_names = _with(session.model_names, change.model)
+    for names, column in NAMES.items():
+        seen = _with(getattr(session, names), getattr(change, column))
+        setattr(session, names, seen)
     session.started_at = min(session.started_at, change.started_at)
     active_at = change.ended_at or change.started_at
     session.last_active_at = max(session.last_active_at, active_at)

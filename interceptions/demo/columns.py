@@ -35,10 +35,11 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         "started_at", "headers_ms",
     ),
     "Session": (
-        "id", "initiator_id", "session_id", "client", "user_agent", "provider_names",
-        "model_names", "started_at", "ended_at", "last_active_at", "last_prompt",
-        "threads", "interceptions", "tool_calls", "failures", "input_tokens",
-        "output_tokens", "cache_read_input_tokens", "cache_write_input_tokens",
+        "id", "initiator_id", "session_id", "client", "user_agent", "provider_ids",
+        "provider_names", "provider_kinds", "model_names", "started_at", "ended_at",
+        "last_active_at", "last_prompt", "threads", "interceptions", "tool_calls",
+        "failures", "input_tokens", "output_tokens", "cache_read_input_tokens",
+        "cache_write_input_tokens",
     ),
 }  # fmt: skip
 

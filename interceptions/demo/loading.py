@@ -11,8 +11,9 @@ from django.apps import apps
 from django.db import connection, transaction
 
 from interceptions.demo.columns import COLUMNS, Row, Tables
+from interceptions.records import NAMES
 
-_JSON = {"metadata", "extra", "provider_names", "model_names"}
+_JSON = {"metadata", "extra", *NAMES}
 _FOREIGN_KEYS = """
 SELECT format('ALTER TABLE %%s DROP CONSTRAINT %%I', conrelid::regclass, conname),
   format('ALTER TABLE %%s ADD CONSTRAINT %%I %%s', conrelid::regclass, conname,

@@ -228,7 +228,9 @@ class Traffic:
             (
                 demo_id(self._random, session.started_at), session.user.id,
                 session.session_id, session.tool.client, session.tool.user_agent,
+                json.dumps([str(session.provider.id)]),
                 json.dumps([session.provider.name]),
+                json.dumps([session.provider.kind]),
                 json.dumps(sorted(session.models)), session.started_at, last, last,
                 session.last_prompt, session.threads, session.rows,
                 session.tool_calls, session.failures, *session.tokens,

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from interceptions import backfill
+from interceptions import backfill, rollup
 from interceptions.models import Interception
 from providers.models import AiProvider
 
@@ -30,6 +30,7 @@ class Command(BaseCommand):
             Interception._base_manager,
             AiProvider._base_manager,
             batch=max(1, options["batch"]),
+            on_batch=rollup.add_provider,
         )
         self.stdout.write(
             f"attributed: {found.attributed}, unattributed: {found.unattributed}"
