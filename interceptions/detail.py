@@ -44,7 +44,7 @@ def describe(row: Interception, user: Any) -> dict[str, Any]:
         "actions": actions,
         "attempts": attempts,
         "story": story(attempts),
-        "prompt": next(iter(row.prompts.all()), None),
+        "prompt": next(iter(row.own_prompts), None),
         "total": Tokens.sum(action.tokens for action in actions),
         "session": session,
         "duration_ms": _between(row.started_at, row.ended_at),

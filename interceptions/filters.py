@@ -33,8 +33,6 @@ from interceptions.search import SearchError, parse_search
 from providers.kinds import Kind
 from providers.models import AiProvider
 
-COSTLY_COUNT = 1_000
-
 
 class _HoldsName(Func):
     """Whether a JSON list of names holds one, on SQLite."""
@@ -124,13 +122,12 @@ class SearchFilterSet(django_filters.FilterSet):
         return not self._problems and super().is_valid()
 
     @property
-    def count_cap(self) -> int | None:
-        """How far matching rows should be counted when that costs more than usual.
+    def least(self) -> int | None:
+        """How many rows match at least, where counting them would take long.
 
-        None where it does not. Known once the rows were asked for.
+        None where they can be counted. Known once the rows were asked for.
         """
-        words = self._found_words
-        return COSTLY_COUNT if words and words.are_common else None
+        return 0 if self._found_words and self._found_words.least else None
 
     @property
     def problems(self) -> list[dict[str, str]]:
@@ -249,14 +246,23 @@ class InterceptionFilter(SearchFilterSet):
             return rows.filter(provider=None)
         return rows.for_provider(value)  # type: ignore[attr-defined]
 
+    @property
+    def least(self) -> int | None:
+        """Return how many prompts have common words; other filters are counted."""
+        words = self._found_words
+        if words is None or super().least is None:
+            return None
+        given = {name for name, value in self.form.cleaned_data.items() if value}
+        is_alone = given <= {"prompt", "q"} and not self.queryset.query.where
+        return words.least if is_alone else None
+
     def with_prompt(self, rows: QuerySet, name: str, value: str) -> QuerySet:
         """Return the interceptions whose prompt has all the words."""
         words = self._words(value)
-        if (found := words.interceptions(rows)) is not None:
-            return found
-        prompts = UserPrompt.objects.filter(interception=OuterRef("pk")).order_by()
-        prompts = _bounded(prompts, "interception_id", self)
-        return rows.filter(Exists(words.among(prompts)))
+        if (found := words.condition()) is not None:
+            return rows.filter(found)
+        prompts = UserPrompt.objects.filter(interception=OuterRef("pk"))
+        return rows.filter(words.is_in(_bounded(prompts, "interception_id", self)))
 
     def filter_queryset(self, queryset: QuerySet) -> QuerySet:
         rows = super().filter_queryset(queryset)
@@ -329,9 +335,8 @@ class SessionFilter(SearchFilterSet):
         self, rows: QuerySet, name: str, value: AiProvider | str
     ) -> QuerySet:
         """Return the sessions that used a provider, or an unknown one."""
-        if value == UNATTRIBUTED:
-            theirs = Interception.objects.unattributed()
-            return rows.filter(_has_one_of(theirs))
+        if isinstance(value, str):
+            return rows.filter(_has_one_of(Interception.objects.unattributed()))
         own = _holds("provider_ids", str(value.pk))
         kept = Interception.objects.kept_for(value)
         return rows.filter(own if kept is None else own | Q(_has_one_of(kept)))
@@ -355,10 +360,10 @@ class SessionFilter(SearchFilterSet):
     def with_prompt(self, rows: QuerySet, name: str, value: str) -> QuerySet:
         """Return the sessions in which one prompt has all the words."""
         words = self._words(value)
-        if (found := words.interceptions(Interception.objects.all())) is not None:
-            return rows.filter(_has_one_of(found))
+        if (found := words.condition()) is not None:
+            return rows.filter(_has_one_of(Interception.objects.filter(found)))
         prompts = UserPrompt.objects.filter(
             interception__initiator=OuterRef("initiator"),
             interception__session_id=OuterRef("session_id"),
         )
-        return rows.filter(Exists(words.among(prompts.order_by())))
+        return rows.filter(words.is_in(prompts))

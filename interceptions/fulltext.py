@@ -19,12 +19,18 @@ import re
 from dataclasses import dataclass
 
 from django.db import connection
-from django.db.models import BooleanField, Func, Q, QuerySet, TextField, Value
+from django.db.models import Q, QuerySet, Subquery, Value
+from django.db.models.functions import Coalesce
+
+from providers.querying import in_array
 
 RARE = 10_000
 SEARCHED_CHARACTERS = 65536
 """How much of a prompt is in the index, which has a limit of 1 MB."""
 FUNCTION = "aibridge_prompts_with"
+_FIND = f"""
+SELECT count(*), COALESCE(array_agg(found), '{{}}')::text FROM {FUNCTION}(%s, %s) found
+"""
 
 _WORD = re.compile(r"[^\W_]+")
 # What the text-search parser would take for parts of paths, names and tags.
@@ -35,34 +41,31 @@ INDEX_EXPRESSION = (
 )
 
 
-class _IsFound(Func):
-    """Whether an interception's id is among the matches of a query."""
-
-    template = f"%(expressions)s, {RARE})))"
-    arg_joiner = f" = ANY(ARRAY(SELECT {FUNCTION}("
-    output_field = BooleanField()
-
-
 @dataclass(frozen=True, slots=True)
 class Words:
-    """The words to find, and whether more than ``RARE`` prompts have them all."""
+    """The words to find.
+
+    ``found`` has the interceptions whose prompts have them all, as the literal of an
+    array; None where there are more than ``RARE``, or nobody looked. ``least`` is how
+    many there are at least, 0 where nobody looked.
+    """
 
     words: tuple[str, ...]
-    are_common: bool
+    found: str | None = None
+    least: int = 0
 
-    def among(self, prompts: QuerySet) -> QuerySet:
-        """Return the prompts that have every word, looking at each."""
+    def condition(self) -> Q | None:
+        """Return the condition on interceptions, None when prompts must be read."""
+        return None if self.found is None else in_array("pk", self.found)
+
+    def is_in(self, prompts: QuerySet) -> Q:
+        """Return the condition that one of an outer row's prompts has every word."""
         condition = Q()
         for word in self.words:
             condition &= Q(prompt__iregex=_whole(word))
-        return prompts.filter(condition)
-
-    def interceptions(self, rows: QuerySet) -> QuerySet | None:
-        """Return the rows of the matches, None when that needs a look at prompts."""
-        if connection.vendor != "postgresql" or self.are_common:
-            return None
-        query = Value(_query(self.words), output_field=TextField())
-        return rows.filter(_IsFound("pk", query))
+        one = prompts.filter(condition).order_by().values(found=Value(True))[:1]
+        # A value, not EXISTS: of that the planner would make a join with all prompts.
+        return Q(Coalesce(Subquery(one), Value(False)))
 
 
 def words_in(text: str) -> tuple[str, ...]:
@@ -73,17 +76,12 @@ def words_in(text: str) -> tuple[str, ...]:
 def find_words(text: str) -> Words:
     """Return the words of a text; one query on PostgreSQL."""
     words = words_in(text)
-    return Words(words, are_common=_are_common(words))
-
-
-def _are_common(words: tuple[str, ...]) -> bool:
     if connection.vendor != "postgresql":
-        return True
+        return Words(words)
     with connection.cursor() as cursor:
-        cursor.execute(
-            f"SELECT count(*) FROM {FUNCTION}(%s, %s)", [_query(words), RARE + 1]
-        )
-        return bool(cursor.fetchone()[0] > RARE)
+        cursor.execute(_FIND, [_query(words), RARE + 1])
+        number, found = cursor.fetchone()
+    return Words(words, found) if number <= RARE else Words(words, least=number)
 
 
 def _query(words: tuple[str, ...]) -> str:

@@ -12,16 +12,15 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import OperationalError, connection, transaction
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, QueryDict
 from django.utils import timezone
 
 from interceptions.filters import SearchFilterSet
+from providers.querying import count_up_to, first_rows
 
 PAGE = 50
 CAP = 10_000
-COUNT_MS = 80
 SINCE = {
     "1h": ("Last hour", timedelta(hours=1)),
     "24h": ("Last 24 hours", timedelta(days=1)),
@@ -132,7 +131,7 @@ def build(
     page, newer, older = _page(request, matching, order)
     return Listing(
         rows=page,
-        count=quick_count(matching) if found.is_valid() else 0,
+        count=_count(found, matching) if found.is_valid() else 0,
         newer=_link(request, newer=newer),
         older=_link(request, older=older),
         since=since,
@@ -148,19 +147,10 @@ def build(
     )
 
 
-def quick_count(rows: QuerySet) -> int | None:
-    """Return the number of rows up to the cap, None when that took too long."""
-    capped = rows.order_by()[: CAP + 1]
-    if connection.vendor != "postgresql":
-        return capped.count()
-    try:
-        with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute(f"SET LOCAL statement_timeout = {COUNT_MS}")
-            count = capped.count()
-            cursor.execute("SET LOCAL statement_timeout TO DEFAULT")
-            return count
-    except OperationalError:
-        return None
+def _count(found: SearchFilterSet, matching: QuerySet) -> int | None:
+    if found.least is None:
+        return count_up_to(matching, CAP)
+    return found.least if found.least > CAP else None
 
 
 def _since(
@@ -183,7 +173,7 @@ def _page(
     try:
         if text := request.GET.get("newer"):
             earlier = rows.filter(order.before(order.read(text)))
-            found = list(earlier.order_by(*order.fields)[: PAGE + 1])
+            found = first_rows(earlier, order.fields, PAGE + 1)
             page = found[:PAGE][::-1]
             return (
                 page,
@@ -194,7 +184,7 @@ def _page(
         later = rows.filter(order.after(order.read(text))) if text else rows
     except ValueError:
         text, later = "", rows
-    found = list(later.order_by(*descending)[: PAGE + 1])
+    found = first_rows(later, descending, PAGE + 1)
     page = found[:PAGE]
     return (
         page,

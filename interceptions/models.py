@@ -116,6 +116,13 @@ class Interception(models.Model):
     )
     metadata = models.JSONField(default=dict, blank=True)
 
+    # What belongs to it, where whoever asked for the row asked for this, too.
+    own_prompts: list[UserPrompt]
+    own_token_usages: list[TokenUsage]
+    own_tool_usages: list[ToolUsage]
+    own_thoughts: list[ModelThought]
+    own_attempts: list[Attempt]
+
     objects = InterceptionQuerySet.as_manager()
 
     class Meta:
@@ -349,8 +356,11 @@ class Session(models.Model):
     class Meta:
         ordering = ("-last_active_at", "-id")
         indexes = [
+            # Holds what lists are filtered by, so that passing over rows reads none.
             models.Index(
-                F("last_active_at").desc(), F("id").desc(), name="session_active"
+                fields=["-last_active_at", "-id"],
+                include=["started_at", "client", "failures"],
+                name="session_active",
             ),
             models.Index(
                 "initiator",

@@ -21,7 +21,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Prefetch, QuerySet
+from django.db.models import Model, Prefetch, QuerySet
 
 from interceptions.choices import Outcome
 from interceptions.models import (
@@ -33,7 +33,7 @@ from interceptions.models import (
     ToolUsage,
     UserPrompt,
 )
-from interceptions.tokens import Tokens
+from interceptions.tokens import Tokens, sum_of_metadata
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 200
@@ -181,7 +181,7 @@ def load_page(
     return ThreadPage(
         session,
         _load(rows, ids),
-        total=rows.order_by().values("thread_id").distinct().count(),
+        total=session.threads,
         has_previous=more if before is not None else after is not None,
         has_next=more if before is None else True,
     )
@@ -205,11 +205,7 @@ def token_metadata(session: Session) -> dict[str, float]:
         interception__initiator_id=session.initiator_id,
         interception__session_id=session.session_id,
     )
-    total = Tokens()
-    for extra, metadata in usages.order_by().values_list("extra", "metadata"):
-        total.add_metadata(extra)
-        total.add_metadata(metadata)
-    return total.metadata
+    return sum_of_metadata(usages.order_by())
 
 
 def _thread_ids(
@@ -236,15 +232,31 @@ def _load(rows: QuerySet, ids: list[UUID]) -> list[Thread]:
     ]
 
 
-def with_parts(rows: QuerySet) -> QuerySet:
-    """Return the interceptions with all that belongs to them, in six queries."""
-    return rows.select_related("initiator").prefetch_related(
-        Prefetch("prompts", UserPrompt.objects.order_by("id")),
-        Prefetch("token_usages", TokenUsage.objects.order_by("turn", "id")),
-        Prefetch("tool_usages", ToolUsage.objects.order_by("turn", "id")),
-        Prefetch("thoughts", ModelThought.objects.order_by("turn", "id")),
-        Prefetch("attempts", Attempt.objects.order_by("turn", "position")),
+_PARTS: dict[str, tuple[type[Model], tuple[str, ...]]] = {
+    "prompts": (UserPrompt, ("id",)),
+    "token_usages": (TokenUsage, ("turn", "id")),
+    "tool_usages": (ToolUsage, ("turn", "id")),
+    "thoughts": (ModelThought, ("turn", "id")),
+    "attempts": (Attempt, ("turn", "position")),
+}
+
+
+def with_parts(rows: QuerySet, **read: QuerySet) -> QuerySet:
+    """Return the interceptions with all that belongs to them, in six queries.
+
+    Each gets lists, such as ``own_prompts``. ``read`` says how to read a part, where
+    that is not to be whole.
+    """
+    parts = (
+        # Lists, since a queryset for each part of each row takes longer than the query.
+        Prefetch(
+            name,
+            read.get(name, model._base_manager.all()).order_by(*order),
+            to_attr=f"own_{name}",
+        )
+        for name, (model, order) in _PARTS.items()
     )
+    return rows.select_related("initiator").prefetch_related(*parts)
 
 
 def _actions(interceptions: Iterable[Interception]) -> Iterator[AgenticAction]:
@@ -259,13 +271,13 @@ def actions_of(interception: Interception) -> list[AgenticAction]:
     def action(row: Any) -> AgenticAction:
         return turns.setdefault(row.turn, AgenticAction(interception, row.turn))
 
-    for thought in interception.thoughts.all():
+    for thought in interception.own_thoughts:
         action(thought).thoughts.append(thought)
-    for call in interception.tool_usages.all():
+    for call in interception.own_tool_usages:
         action(call).tool_calls.append(call)
-    for usage in interception.token_usages.all():
+    for usage in interception.own_token_usages:
         action(usage).tokens.add_usage(usage)
-    for attempt in interception.attempts.all():
+    for attempt in interception.own_attempts:
         action(attempt).attempts.append(attempt)
     if not turns:
         turns[0] = AgenticAction(interception, 0)
@@ -274,7 +286,7 @@ def actions_of(interception: Interception) -> list[AgenticAction]:
 
 
 def _prompts(interception: Interception) -> Iterable[UserPrompt]:
-    return interception.prompts.all()
+    return interception.own_prompts
 
 
 def _unique(values: Iterable[Any]) -> list[Any]:

@@ -18,7 +18,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Count, Max, Min, Prefetch, Q, QuerySet, Sum
+from django.db.models import Count, Max, Min, Q, QuerySet, Sum
 from django.db.models.functions import Left, Length
 from django.utils import timezone
 
@@ -31,7 +31,7 @@ from interceptions.models import (
     ToolUsage,
     UserPrompt,
 )
-from interceptions.threads import AgenticAction, actions_of, of_session
+from interceptions.threads import AgenticAction, actions_of, of_session, with_parts
 
 STEPS = 30
 """Steps of one thread that are shown at once."""
@@ -139,7 +139,7 @@ def load_screen(
 def load_steps(session: Session, thread_id: UUID, after: UUID) -> ThreadPart | None:
     """Return the part of a thread that follows a step, None when there is none."""
     rows = _of_threads(session, [thread_id]).filter(id__gt=after)
-    steps = list(_with_heads(rows)[: STEPS + 1])
+    steps = list(with_heads(rows)[: STEPS + 1])
     if not steps:
         return None
     part = ThreadPart(thread_id, 0, starts_late=True)
@@ -152,7 +152,7 @@ def load_changed(session: Session, since: datetime) -> list[Step]:
     changed = Q(started_at__gte=since) | Q(ended_at__gte=since) | Q(ended_at=None)
     latest = of_session(session).order_by("-id").values("pk")[:RECENT]
     rows = Interception.objects.filter(changed, pk__in=[row["pk"] for row in latest])
-    newest = _with_heads(rows.order_by("-id"))[:SCREEN]
+    newest = with_heads(rows.order_by("-id"))[:SCREEN]
     return [_step(row) for row in reversed(newest)]
 
 
@@ -261,7 +261,7 @@ def _load_steps(
     prompts = _root_prompts([part.id for part in parts])
     short = [part.id for part in parts if part.total <= STEPS]
     by_thread: dict[UUID, list[Interception]] = defaultdict(list)
-    for row in _with_heads(_of_threads(session, short)):
+    for row in with_heads(_of_threads(session, short)):
         by_thread[row.thread_id].append(row)
     for part in parts:
         part.prompt = prompts.get(part.id)
@@ -277,7 +277,7 @@ def _some_of(
     if at is not None and at.thread_id == part.id:
         part.starts_late = rows.filter(id__lt=at.id).exists()
         rows = rows.filter(id__gte=at.id)
-    return list(_with_heads(rows)[: STEPS + 1])
+    return list(with_heads(rows)[: STEPS + 1])
 
 
 def _fill(part: ThreadPart, rows: list[Interception]) -> None:
@@ -291,7 +291,7 @@ def _fill(part: ThreadPart, rows: list[Interception]) -> None:
 
 
 def _step(row: Interception, known: Head | None = None) -> Step:
-    prompt = next((_head("prompt", one) for one in row.prompts.all()), None)
+    prompt = next((_head("prompt", one) for one in row.own_prompts), None)
     is_own = prompt is not None and prompt != known
     return Step(row, actions_of(row), prompt if is_own else None)
 
@@ -327,17 +327,14 @@ def headed_tools() -> QuerySet:
     )
 
 
-def _with_heads(rows: QuerySet) -> QuerySet:
-    return rows.select_related("initiator").prefetch_related(
-        Prefetch("prompts", _headed(UserPrompt, "prompt").order_by("id")),
-        Prefetch("tool_usages", headed_tools()),
-        Prefetch("thoughts", _headed(ModelThought, "content").order_by("turn", "id")),
-        Prefetch("attempts", Attempt.objects.order_by("turn", "position")),
-        "token_usages",
+def with_heads(rows: QuerySet) -> QuerySet:
+    """Return the interceptions with the beginnings of what belongs to them."""
+    return with_parts(
+        rows,
+        prompts=_headed(UserPrompt, "prompt"),
+        tool_usages=headed_tools(),
+        thoughts=_headed(ModelThought, "content"),
     )
-
-
-with_heads = _with_heads
 
 
 @dataclass(frozen=True, slots=True)

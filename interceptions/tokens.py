@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
+
+from django.db import connection
+from django.db.models import QuerySet
 
 from interceptions.models import TokenUsage
 
@@ -14,6 +18,16 @@ COUNTS = (
     "cache_read_input_tokens",
     "cache_write_input_tokens",
 )
+
+
+# The sum of each count that does not nest, and whether one does, which none should.
+_SUMS = """
+SELECT key, sum(CASE kind WHEN 'number' THEN value::numeric END),
+  bool_or(kind = 'object')
+FROM ({usages}) usages, LATERAL (
+  SELECT key, value, jsonb_typeof(value) AS kind FROM (
+    SELECT * FROM jsonb_each(extra) UNION ALL SELECT * FROM jsonb_each(metadata)) pair
+) counts GROUP BY key ORDER BY key"""
 
 
 @dataclass(slots=True)
@@ -51,6 +65,28 @@ class Tokens:
         """Count the numbers in a JSON object."""
         for path, number in _numbers(extra, ""):
             self.metadata[path] = self.metadata.get(path, 0) + number
+
+
+def sum_of_metadata(usages: QuerySet) -> dict[str, float]:
+    """Return the summed further counts of many answers, by flattened name."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            rows, given = usages.values("extra", "metadata").query.sql_with_params()
+            cursor.execute(_SUMS.format(usages=rows), given)
+            found = cursor.fetchall()
+        if not any(is_nested for _, _, is_nested in found):
+            return {
+                name: _plain(total) for name, total, _ in found if total is not None
+            }
+    total = Tokens()
+    for extra, metadata in usages.values_list("extra", "metadata").iterator():
+        total.add_metadata(extra)
+        total.add_metadata(metadata)
+    return total.metadata
+
+
+def _plain(number: Decimal) -> float:
+    return int(number) if number == int(number) else float(number)
 
 
 def _numbers(value: Any, path: str) -> Iterator[tuple[str, float]]:

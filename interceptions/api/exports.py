@@ -16,10 +16,10 @@ from django.http import StreamingHttpResponse
 
 from interceptions.api.payloads import (
     BATCH,
-    SESSION_COLUMNS,
     Payload,
     interception_payload,
     session_payload,
+    session_rows,
 )
 from interceptions.tokens import COUNTS
 from providers.database import give_back
@@ -75,7 +75,7 @@ SESSION_CSV_COLUMNS: list[Column] = [
 
 def session_payloads(queryset: QuerySet) -> Iterator[Payload]:
     """Return every session of a queryset, the last active first, in batches."""
-    ordered = queryset.values(*SESSION_COLUMNS).order_by("-last_active_at", "-id")
+    ordered = session_rows(queryset).order_by("-last_active_at", "-id")
     rest = ordered
     while True:
         batch = list(rest[:BATCH])

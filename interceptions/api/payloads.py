@@ -24,6 +24,7 @@ from interceptions.models import (
 )
 from interceptions.tokens import COUNTS
 from providers.database import give_back
+from providers.querying import is_one_of
 
 BATCH = 500
 
@@ -134,8 +135,8 @@ def _part(
     ids: list[UUID],
 ) -> dict[UUID, list[Payload]]:
     grouped: dict[UUID, list[Payload]] = defaultdict(list)
-    rows = model._default_manager.filter(interception_id__in=ids).order_by(*order)
-    for row in rows.values(*columns, "interception_id"):
+    rows = model._default_manager.filter(is_one_of("interception_id", ids))
+    for row in rows.order_by(*order).values(*columns, "interception_id"):
         owner = row.pop("interception_id")
         grouped[owner].append({name: as_json(value) for name, value in row.items()})
     return grouped
@@ -178,15 +179,20 @@ def as_json(value: Any) -> Any:
     return value
 
 
-SESSION_COLUMNS = (
+_SESSION_COLUMNS = (
     "id", "session_id", "client", "user_agent", "provider_names", "model_names",
     "started_at", "ended_at", "last_active_at", "last_prompt", "threads",
     "interceptions", "tool_calls", "failures", *COUNTS, "initiator_id", *_INITIATOR,
 )  # fmt: skip
 
 
+def session_rows(queryset: QuerySet) -> QuerySet:
+    """Return the queryset's columns as ``session_payload`` takes them."""
+    return queryset.values(*_SESSION_COLUMNS)
+
+
 def session_payload(row: Row) -> Payload:
-    """Return a session from its columns (``SESSION_COLUMNS``)."""
+    """Return a session from its columns (see ``session_rows``)."""
     return {
         "id": as_json(row["id"]),
         "session_id": row["session_id"],

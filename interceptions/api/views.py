@@ -11,10 +11,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from interceptions.api.payloads import (
-    SESSION_COLUMNS,
     page_payload,
     rows_of,
     session_payload,
+    session_rows,
 )
 from interceptions.api.queries import filter_names, filter_parameters, read_filters
 from interceptions.api.serializers import (
@@ -75,11 +75,11 @@ class InterceptionList(StrictView):
     def get(self, request: Request) -> Response:
         """Return the interceptions that match all filters, the newest first."""
         found = read_filters(
-            InterceptionFilter, request, rows_of(readable(request.user, _all()))
+            InterceptionFilter, request, readable(request.user, _all())
         )
-        page = self.pages.page(found.between, request)
+        page = self.pages.page(found.between, request, rows_of)
         return Response(
-            capped_count(found.qs, found.count_cap)
+            capped_count(found.qs, len(page.rows), least=found.least)
             | links(request, page, self.pages.names)
             | {"results": page_payload(page.rows)}
         )
@@ -125,9 +125,9 @@ class SessionList(StrictView):
         found = read_filters(
             SessionFilter, request, readable(request.user, _sessions())
         )
-        page = self.pages.page(found.qs.values(*SESSION_COLUMNS), request)
+        page = self.pages.page(found.qs, request, session_rows)
         return Response(
-            capped_count(found.qs, found.count_cap)
+            capped_count(found.qs, len(page.rows), least=found.least)
             | links(request, page, self.pages.names)
             | {"sessions": [session_payload(row) for row in page.rows]}
         )

@@ -5,7 +5,7 @@ from collections import defaultdict
 from django.db import migrations, transaction
 
 _BATCH = 500
-_NEW = {"provider_ids": "provider_id", "provider_kinds": "provider_kind"}
+_KEY = ("initiator_id", "session_id")
 _OLD_INDEX = ("provider_names", "model_names")
 _NEW_INDEX = ("provider_ids", "provider_names", "provider_kinds", "model_names")
 
@@ -29,16 +29,21 @@ def fill(apps, schema_editor):
 
 def _fill_batch(sessions, interceptions, batch):
     rows = interceptions.filter(session_id__in={each.session_id for each in batch})
-    facts = rows.values_list("initiator_id", "session_id", *_NEW.values()).distinct()
-    seen = defaultdict(list)
-    for initiator, session_id, *values in facts:
-        seen[initiator, session_id].append(values)
+    facts = rows.values_list(*_KEY, "provider_id", "provider_kind").distinct()
+    ids, kinds = defaultdict(set), defaultdict(set)
+    for initiator, session_id, provider, kind in facts:
+        kinds[initiator, session_id].add(kind)
+        if provider is not None:
+            ids[initiator, session_id].add(str(provider))
+    # Most sessions are alike, so that a few updates serve them all.
+    alike = defaultdict(list)
     for session in batch:
-        found = seen[session.initiator_id, session.session_id]
-        for index, name in enumerate(_NEW):
-            values = sorted({str(each[index]) for each in found if each[index]})
-            setattr(session, name, values)
-    sessions.bulk_update(batch, list(_NEW), batch_size=100)
+        key = session.initiator_id, session.session_id
+        alike[tuple(sorted(ids[key])), tuple(sorted(kinds[key]))].append(session.pk)
+    for (of_ids, of_kinds), chosen in alike.items():
+        sessions.filter(pk__in=chosen).update(
+            provider_ids=list(of_ids), provider_kinds=list(of_kinds)
+        )
 
 
 def _index(columns):

@@ -7,6 +7,7 @@ capped, so that its cost is bounded.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, Protocol
@@ -16,6 +17,7 @@ from django.db.models import Q, QuerySet
 from rest_framework.request import Request
 
 from providers.api.errors import InvalidQuery
+from providers.querying import as_they_are, count_up_to, first_rows
 
 DEFAULT_LIMIT = 100
 MAX_LIMIT = 1000
@@ -75,11 +77,19 @@ def read_text(request: Request, name: str, *, max_length: int = 256) -> str | No
     return text
 
 
-def capped_count(rows: QuerySet, cap: int | None = None) -> dict[str, Any]:
-    """Return how many rows there are, looking at so many at most (``COUNT_CAP``)."""
-    most = COUNT_CAP if cap is None else cap
-    counted = rows.order_by().values("pk")[: most + 1].count()
-    return {"count": min(counted, most), "count_is_capped": counted > most}
+def capped_count(
+    rows: QuerySet, shown: int, *, least: int | None = None
+) -> dict[str, Any]:
+    """Return how many rows there are, as far as that is quick to say.
+
+    Up to ``COUNT_CAP`` are counted. Where ``least`` is given, or counting takes too
+    long, the count is a number that is known: the greater of ``least`` and of the rows
+    that are ``shown``.
+    """
+    counted = count_up_to(rows, COUNT_CAP) if least is None else None
+    known = max(least or 0, shown) if counted is None else counted
+    is_capped = counted is None or counted > COUNT_CAP
+    return {"count": min(known, COUNT_CAP), "count_is_capped": is_capped}
 
 
 def links(
@@ -102,6 +112,9 @@ def _link(
         query.pop(name, None)
     query.update(there)
     return request.build_absolute_uri(f"{request.path}?{query.urlencode()}")
+
+
+Read = Callable[[QuerySet], QuerySet]
 
 
 class Between(Protocol):
@@ -129,16 +142,19 @@ class IdPages:
 
     names: ClassVar[frozenset[str]] = frozenset({"limit", "after_id", "before_id"})
 
-    def page(self, between: Between, request: Request) -> Page:
+    def page(
+        self, between: Between, request: Request, read: Read = as_they_are
+    ) -> Page:
         """Return the page that the query asks for; raises InvalidQuery.
 
-        ``between`` returns the list's rows with ids below ``after``, above ``before``.
+        ``between`` returns the list's rows with ids below ``after``, above ``before``,
+        and ``read`` turns them into what the page shall hold.
         """
         limit = read_limit(request)
         after, before = read_id(request, "after_id"), read_id(request, "before_id")
         rows = between(after=after, before=before)
         backwards = before is not None and after is None
-        found = list(rows.order_by("id" if backwards else "-id")[: limit + 1])
+        found = first_rows(rows, ["id" if backwards else "-id"], limit + 1, read)
         more, found = len(found) > limit, found[:limit]
         if backwards:
             found.reverse()
@@ -164,16 +180,19 @@ class MomentPages:
     def __init__(self, moment: str) -> None:
         self._moment = moment
 
-    def page(self, rows: QuerySet, request: Request) -> Page:
-        """Return the page that the query asks for; raises InvalidQuery."""
+    def page(self, rows: QuerySet, request: Request, read: Read = as_they_are) -> Page:
+        """Return the page that the query asks for; raises InvalidQuery.
+
+        ``read`` turns rows into what the page shall hold.
+        """
         limit = read_limit(request)
         text = request.query_params.get("cursor")
         backwards = text is not None and text.startswith("b")
         if text is not None:
             rows = self._beyond(rows, *read_cursor(text), backwards)
         sign = "" if backwards else "-"
-        ordered = rows.order_by(f"{sign}{self._moment}", f"{sign}id")
-        found = list(ordered[: limit + 1])
+        order = (f"{sign}{self._moment}", f"{sign}id")
+        found = first_rows(rows, order, limit + 1, read)
         more, found = len(found) > limit, found[:limit]
         if backwards:
             found.reverse()
