@@ -17,7 +17,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from hashlib import sha256
 
+from django.core.cache import cache
 from django.db import connection
 from django.db.models import Q, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce
@@ -73,15 +75,26 @@ def words_in(text: str) -> tuple[str, ...]:
     return tuple(_WORD.findall(text))
 
 
+_COMMON_SECONDS = 600
+
+
 def find_words(text: str) -> Words:
-    """Return the words of a text; one query on PostgreSQL."""
+    """Return the words of a text; at most one query, on PostgreSQL."""
     words = words_in(text)
     if connection.vendor != "postgresql":
         return Words(words)
+    query = _query(words)
+    # What is common stays so for a while; that looking took is not spent again.
+    key = f"aibridge:common-words:{sha256(query.encode()).hexdigest()}"
+    if number := cache.get(key):
+        return Words(words, least=number)
     with connection.cursor() as cursor:
-        cursor.execute(_FIND, [_query(words), RARE + 1])
+        cursor.execute(_FIND, [query, RARE + 1])
         number, found = cursor.fetchone()
-    return Words(words, found) if number <= RARE else Words(words, least=number)
+    if number <= RARE:
+        return Words(words, found)
+    cache.set(key, number, _COMMON_SECONDS)
+    return Words(words, least=number)
 
 
 def _query(words: tuple[str, ...]) -> str:

@@ -129,9 +129,10 @@ def build(
     found = filterset_class(effective, rows, request=request)
     matching = found.qs if found.is_valid() else rows.none()
     page, newer, older = _page(request, matching, order)
+    is_whole = not (newer or older or request.GET.keys() & _PAGING - {"since"})
     return Listing(
         rows=page,
-        count=_count(found, matching) if found.is_valid() else 0,
+        count=len(page) if is_whole else _count(found, matching),
         newer=_link(request, newer=newer),
         older=_link(request, older=older),
         since=since,
@@ -148,6 +149,7 @@ def build(
 
 
 def _count(found: SearchFilterSet, matching: QuerySet) -> int | None:
+    """Return how many rows match, as far as that is quick to say."""
     if found.least is None:
         return count_up_to(matching, CAP)
     return found.least if found.least > CAP else None

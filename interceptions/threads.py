@@ -21,6 +21,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from django.core.cache import cache
 from django.db.models import Model, Prefetch, QuerySet
 
 from interceptions.choices import Outcome
@@ -158,6 +159,9 @@ class ThreadPage:
         return None if None in ends else max(filter(None, ends), default=None)
 
 
+_KEPT_SECONDS = 3600
+
+
 def load_page(
     session: Session,
     *,
@@ -200,7 +204,20 @@ def of_session(session: Session) -> QuerySet:
 
 
 def token_metadata(session: Session) -> dict[str, float]:
-    """Return the summed further counts of a whole session, by flattened name."""
+    """Return the summed further counts of a whole session, by flattened name.
+
+    The sum of a long session takes a while, and is kept until the session goes on.
+    """
+    state = (session.interceptions, session.ended_at, session.output_tokens)
+    key = f"aibridge:session-metadata:{session.pk}"
+    known, metadata = cache.get(key, (None, {}))
+    if known != state:
+        metadata = _sum_up(session)
+        cache.set(key, (state, metadata), _KEPT_SECONDS)
+    return metadata
+
+
+def _sum_up(session: Session) -> dict[str, float]:
     usages = TokenUsage.objects.filter(
         interception__initiator_id=session.initiator_id,
         interception__session_id=session.session_id,

@@ -51,7 +51,8 @@ def main() -> int:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "aibridge_site.settings")
     os.environ.setdefault("DEBUG", "True")
     with tempfile.TemporaryDirectory() as directory:
-        os.environ.setdefault("AIBRIDGE_DATA_DIR", directory)
+        # The gateway reads its keys from there, too.
+        os.environ["AIBRIDGE_DATA_DIR"] = directory
         django.setup()
         from tests.live.gateway import Gateway
 

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from django.apps import apps
 from django.contrib.auth.models import Group
-from django.db import connection
 from django.test import Client
 
 from interceptions.roles import make_roles
@@ -64,10 +63,6 @@ class Api:
     @staticmethod
     def _url(path: str) -> str:
         return path if path.startswith(("/", "http")) else BASE + path
-
-
-COUNTING = 1 if connection.vendor == "sqlite" else 5
-"""Queries of a capped count: PostgreSQL is given a time limit for it."""
 
 
 @pytest.fixture

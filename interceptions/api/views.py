@@ -79,7 +79,7 @@ class InterceptionList(StrictView):
         )
         page = self.pages.page(found.between, request, rows_of)
         return Response(
-            capped_count(found.qs, len(page.rows), least=found.least)
+            capped_count(found.qs, page, least=found.least)
             | links(request, page, self.pages.names)
             | {"results": page_payload(page.rows)}
         )
@@ -127,7 +127,7 @@ class SessionList(StrictView):
         )
         page = self.pages.page(found.qs, request, session_rows)
         return Response(
-            capped_count(found.qs, len(page.rows), least=found.least)
+            capped_count(found.qs, page, least=found.least)
             | links(request, page, self.pages.names)
             | {"sessions": [session_payload(row) for row in page.rows]}
         )

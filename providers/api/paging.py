@@ -29,11 +29,15 @@ _NUMBER = re.compile(r"[0-9]{1,9}")
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A stretch of a list; ``next`` and ``previous`` are query parameters."""
+    """A stretch of a list; ``next`` and ``previous`` are query parameters.
+
+    ``is_whole`` says that the list has no other rows.
+    """
 
     rows: list[Any]
     next: dict[str, str] | None
     previous: dict[str, str] | None
+    is_whole: bool = False
 
 
 def read_limit(
@@ -78,14 +82,17 @@ def read_text(request: Request, name: str, *, max_length: int = 256) -> str | No
 
 
 def capped_count(
-    rows: QuerySet, shown: int, *, least: int | None = None
+    rows: QuerySet, page: Page, *, least: int | None = None
 ) -> dict[str, Any]:
     """Return how many rows there are, as far as that is quick to say.
 
     Up to ``COUNT_CAP`` are counted. Where ``least`` is given, or counting takes too
-    long, the count is a number that is known: the greater of ``least`` and of the rows
-    that are ``shown``.
+    long, the count is a number that is known: the greater of ``least`` and of the
+    page's rows.
     """
+    shown = len(page.rows)
+    if page.is_whole:
+        return {"count": shown, "count_is_capped": False}
     counted = count_up_to(rows, COUNT_CAP) if least is None else None
     known = max(least or 0, shown) if counted is None else counted
     is_capped = counted is None or counted > COUNT_CAP
@@ -162,6 +169,7 @@ class IdPages:
             found,
             next=_edge("after_id", found, -1, more or backwards),
             previous=_edge("before_id", found, 0, more if backwards else bool(after)),
+            is_whole=not more and after is None and before is None,
         )
 
 
@@ -200,6 +208,7 @@ class MomentPages:
             found,
             next=self._edge("a", found, -1, more or backwards),
             previous=self._edge("b", found, 0, more if backwards else text is not None),
+            is_whole=not more and text is None,
         )
 
     def _beyond(

@@ -61,7 +61,7 @@ class TokenList(StrictView):
             rows = rows.filter(owner__username=owner)
         page, now = self.pages.page(ids_between(rows), request), timezone.now()
         return Response(
-            capped_count(rows, len(page.rows))
+            capped_count(rows, page)
             | links(request, page, self.pages.names)
             | {"results": [token_payload(row, now) for row in page.rows]}
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from django.core.cache import cache
 from django.db import connection
 
 from interceptions import fulltext
@@ -52,6 +53,7 @@ def test_letters_of_other_languages_are_words(ana, text):
 @pytest.mark.parametrize("rare", [10_000, 1])
 def test_common_words_are_found_as_rare_ones_are(ana, monkeypatch, rare):
     monkeypatch.setattr(fulltext, "RARE", rare)
+    cache.clear()
     rows = [happen(ana, prompt=f"fix number {number}") for number in range(3)]
     filters = InterceptionFilter({"prompt": "fix"}, Interception.objects.all())
     assert list(filters.qs) == rows[::-1]
