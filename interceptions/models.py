@@ -368,6 +368,9 @@ class Session(models.Model):
                 F("id").desc(),
                 name="session_initiator",
             ),
+            models.Index(
+                fields=["client", "-last_active_at", "-id"], name="session_client"
+            ),
             models.Index("session_id", name="session_session_id"),
         ]
         constraints = [

@@ -27,6 +27,7 @@ from typing import Any
 
 import django
 import httpx
+from django.core.management import call_command
 
 REST, ADMIN = "/api/aigateway/", "/admin/interceptions/"
 TARGETS_MS = {REST: 150.0, ADMIN: 200.0}
@@ -49,16 +50,21 @@ class Case:
 def main() -> int:
     arguments = _arguments()
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "aibridge_site.settings")
-    os.environ.setdefault("DEBUG", "True")
+    os.environ["DEBUG"] = "False"
     with tempfile.TemporaryDirectory() as directory:
         # The gateway reads its keys from there, too.
         os.environ["AIBRIDGE_DATA_DIR"] = directory
+        os.environ["AIBRIDGE_STATIC_ROOT"] = static = f"{directory}/static"
         django.setup()
+        call_command("collectstatic", interactive=False, verbosity=0)
         from tests.live.gateway import Gateway
 
         url = os.environ["DATABASE_URL"]
         with (
-            Gateway(url, Path(directory), workers=1) as node,
+            # While debugging, Django keeps the text of every query.
+            Gateway(
+                url, Path(directory), DEBUG="False", AIBRIDGE_STATIC_ROOT=static
+            ) as node,
             httpx.Client(base_url=node.url, headers=_headers(), timeout=120) as api,
         ):
             slow = _measure_all(api, arguments)

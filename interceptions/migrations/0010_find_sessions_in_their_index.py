@@ -16,4 +16,10 @@ class Migration(migrations.Migration):
                 name="session_active",
             ),
         ),
+        migrations.AddIndex(
+            "session",
+            models.Index(
+                fields=["client", "-last_active_at", "-id"], name="session_client"
+            ),
+        ),
     ]

@@ -11,8 +11,9 @@ from django.apps import apps
 from django.core.management import call_command
 
 from interceptions import backfill
-from interceptions.models import Interception
+from interceptions.models import Interception, Session
 from providers.models import AiProvider
+from tests.interceptions.happenings import happen
 from tests.interceptions.rows import make_interception, make_provider, make_user
 
 
@@ -118,6 +119,31 @@ def test_the_command_prints_both_counts(ana):
     printed = StringIO()
     call_command("backfill_providers", "--batch", "1", stdout=printed)
     assert printed.getvalue() == "attributed: 1, unattributed: 1\n"
+
+
+def test_the_command_adds_the_provider_to_its_sessions(ana):
+    other = happen(ana, session="other", provider_name="unknown")
+    happen(ana, session="s", provider_name="claude")
+    happen(ana, session="s", provider_name="claude")
+    claude = make_provider("claude")
+    call_command("backfill_providers", stdout=StringIO())
+    assert Session.objects.get(session_id="s").provider_ids == [str(claude.pk)]
+    assert Session.objects.get(session_id=other.session_id).provider_ids == []
+
+
+def test_the_migration_lists_the_providers_of_sessions(ana):
+    claude, gpt = make_provider("claude"), make_provider("gpt", "openai")
+    for provider in (claude, gpt, claude):
+        asked = {"provider_id": provider.pk, "provider_kind": provider.kind}
+        happen(ana, session="both", **asked)
+    happen(make_user("ben"), session="both", provider_kind="google")
+    Session.objects.update(provider_ids=[], provider_kinds=[])
+    migration = import_module("interceptions.migrations.0009_find_sessions_by_provider")
+    migration.fill(apps, None)
+    mine, other = Session.objects.order_by("initiator_id")
+    assert mine.provider_ids == sorted([str(claude.pk), str(gpt.pk)])
+    assert mine.provider_kinds == ["anthropic", "openai"]
+    assert (other.provider_ids, other.provider_kinds) == ([], ["google"])
 
 
 def test_the_migration_attributes_and_can_be_reversed(ana):

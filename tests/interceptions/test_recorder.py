@@ -454,8 +454,21 @@ def test_a_session_collects_names_sorted(ana):
         facts = start_facts(ana, provider_name=name, model=model, client_session_id="s")
         recorder.start(facts)
     session = Session.objects.get()
+    assert session.provider_ids == []
     assert session.provider_names == ["a", "b"]
+    assert session.provider_kinds == ["anthropic"]
     assert session.model_names == ["x", "y", "z"]
+
+
+def test_a_session_collects_the_ids_and_kinds_of_its_providers(ana):
+    claude, gpt = make_provider("claude"), make_provider("gpt", "openai")
+    for provider in (gpt, claude, gpt):
+        asked = {"provider_id": provider.pk, "provider_kind": provider.kind}
+        recording = recorder.start(start_facts(ana, client_session_id="s", **asked))
+        recording.end(status_code=200)
+    session = Session.objects.get()
+    assert session.provider_ids == sorted([str(claude.pk), str(gpt.pk)])
+    assert session.provider_kinds == ["anthropic", "openai"]
 
 
 def test_a_session_shows_its_last_prompt_and_its_first_known_client(ana):

@@ -21,7 +21,12 @@ from interceptions.models import (
 )
 from providers.models import Lease
 from proxy.dialects.base import Thought, ToolCall, Turn, Usage
-from tests.interceptions.rows import attempt_facts, make_user, start_facts
+from tests.interceptions.rows import (
+    attempt_facts,
+    make_provider,
+    make_user,
+    start_facts,
+)
 
 CHILDREN = (Attempt, ModelThought, TokenUsage, ToolUsage, UserPrompt)
 
@@ -82,10 +87,14 @@ def test_who_has_little_time_prunes_a_part(ana):
 
 
 def test_a_session_that_loses_some_is_counted_anew(ana):
-    ask(ana, 61, client_session_id="s", model="old")
-    young = ask(ana, 1, client_session_id="s", model="new")
+    old, new = make_provider("old"), make_provider("new", "openai")
+    ask(ana, 61, client_session_id="s", model="old", provider_id=old.pk)
+    asked = {"provider_id": new.pk, "provider_kind": "openai"}
+    young = ask(ana, 1, client_session_id="s", model="new", **asked)
     assert prune() == retention.Pruned(interceptions=1, sessions=0)
     session = Session.objects.get()
+    assert session.provider_ids == [str(new.pk)]
+    assert session.provider_kinds == ["openai"]
     assert (session.interceptions, session.input_tokens) == (1, 1)
     assert session.model_names == ["new"]
     assert session.started_at == young.started_at

@@ -86,6 +86,15 @@ def test_filter_finds(as_auditor, member, admin, query, expected):
     assert names(as_auditor.get("sessions/", **query)) == expected
 
 
+def test_provider_finds_sessions_from_before_ids_were_stored(as_auditor, member):
+    make_provider("claude")
+    happen(member, session="named", provider_name="claude")
+    happen(member, session="nameless", provider_name="")
+    happen(member, session="other", provider_name="gone")
+    found = as_auditor.get("sessions/", provider_id="claude")
+    assert names(found) == ["nameless", "named"]
+
+
 @pytest.mark.parametrize(
     ("query", "field"),
     [
