@@ -31,8 +31,8 @@ below; auditors read interceptions, sessions and the options of their filters; m
 manage their own tokens. A row that the caller may not see is 404.
 
 **Lists** are walked with `next` and `previous`. They take `limit` from 1 to 1000
-(default 100). `count` ends at 10,000, at 1,000 for a `prompt` of common words;
-`count_is_capped` says when more rows match.
+(default 100). `count` ends at 10,000, or earlier where counting would take long; then
+`count_is_capped` is true, and more rows may match.
 
 **Filters** can be given one by one, or together as `q`: `key:value` elements separated
 by spaces, with double quotes around values that hold spaces or colons, for example

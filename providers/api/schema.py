@@ -178,10 +178,11 @@ def page_schema(results: str, item: type[serializers.Serializer]) -> Any:
         "__doc__": f"One page of a list of {results}.",
         "__module__": __name__,
         "count": serializers.IntegerField(
-            min_value=0, help_text="How many rows match, as far as they were counted."
+            min_value=0, help_text="How many rows match; at least so many when capped."
         ),
         "count_is_capped": serializers.BooleanField(
-            help_text="True when more than `count` rows match."
+            help_text="True when counting ended early, at 10,000 rows or because it "
+            "took long: more rows may match."
         ),
         "next": serializers.URLField(
             allow_null=True, help_text="The page that follows, null on the last one."

@@ -36,29 +36,28 @@ def test_count_of_a_large_table_ends_in_time(people, monkeypatch, is_large):
     assert querying.count_up_to(people, 9) == 5
 
 
-def test_first_rows_are_read_as_asked_in_their_order(people):
-    order = ["-username"]
-    found = querying.first_rows(people, order, 2)
-    assert [user.username for user in found] == ["user-4", "user-3"]
-    names = querying.first_rows(people, order, 2, lambda rows: rows.values("username"))
-    assert names == [{"username": "user-4"}, {"username": "user-3"}]
-    assert querying.first_rows(people.none(), order, 2) == []
+@pytest.fixture
+def rows(db):
+    for number in range(5):
+        fields = {"name": f"p-{number}", "base_url": "https://api.example.com"}
+        AiProvider.objects.create(kind="openai", **fields)
+    return AiProvider.objects.filter(name__startswith="p-")
 
 
-def test_many_ids_are_one_value(db):
-    rows = [
-        AiProvider.objects.create(
-            name=f"p-{n}", kind="openai", base_url="https://x.test"
-        )
-        for n in range(3)
-    ]
-    with CaptureQueriesContext(
-        connection,
-    ) as asked:
-        chosen = AiProvider.objects.filter(
-            querying.is_one_of("pk", [row.pk for row in rows[:2]])
-        )
-        assert set(chosen) == set(rows[:2])
+def test_first_rows_are_read_as_asked_in_their_order(rows):
+    order = ["-name"]
+    found = querying.first_rows(rows, order, 2)
+    assert [row.name for row in found] == ["p-4", "p-3"]
+    names = querying.first_rows(rows, order, 2, lambda rows: rows.values("name"))
+    assert names == [{"name": "p-4"}, {"name": "p-3"}]
+    assert querying.first_rows(rows.none(), order, 2) == []
+
+
+def test_many_ids_are_one_value(rows):
+    wanted = list(rows)[:2]
+    with CaptureQueriesContext(connection) as asked:
+        ids = querying.is_one_of("pk", [row.pk for row in wanted])
+        assert set(AiProvider.objects.filter(ids)) == set(wanted)
     if connection.vendor == "postgresql":
         assert "= ANY(" in asked[0]["sql"]
     assert not AiProvider.objects.filter(querying.is_one_of("pk", [])).exists()
