@@ -51,6 +51,11 @@ class _Session:
     last_active_at: datetime | None = None
 
 
+def _first_byte_at(step: _Step) -> datetime:
+    """Return a moment after 3 to 33 percent of the time it took."""
+    return step.at + (step.ended_at - step.at) * (step.id.int % 31 + 3) / 100
+
+
 @dataclass(slots=True)
 class _Step:
     """One interception while it is being made."""
@@ -206,7 +211,7 @@ class Traffic:
             session.client_id, session.session_id, step.thread_id,
             parent.id if parent else None, parent.call_id if parent else None,
             "centralized" if provider.keys else "byok", step.hint, step.at,
-            None if failed else step.at + timedelta(seconds=0.6), step.ended_at,
+            None if failed else _first_byte_at(step), step.ended_at,
             not failed and self._random.random() < 0.02, error_type, message, status,
             step.response, "" if failed else stopped, 0 if failed else 1,
             *step.tokens, step.calls, None, "{}",
