@@ -77,7 +77,8 @@ def test_a_worker_replays_its_journal_once_the_database_is_back(begin, database,
     recording.turn(Turn("m", usage=Usage(1)))
     with database.away():
         recording.end(status_code=200)
-        assert process.journal.waiting == 1
+        # On a slow machine both the writer and who waited for it keep the end.
+        assert process.journal.waiting in {1, 2}
     wait_until(lambda: process.journal.waiting == 0)
     assert Interception.objects.get().outcome == "completed"
     assert TokenUsage.objects.count() == 1

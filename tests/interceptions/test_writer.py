@@ -456,6 +456,8 @@ class _Failing:
 def record_over(ana, settings, tmp_path):
     """Return a function that records one interception over a link that fails."""
     settings.AIBRIDGE_DATA_DIR = tmp_path
+    # Only what the link does may fail here, on a slow machine, too.
+    settings.AIBRIDGE_COMMIT_SECONDS = 30
 
     def run(*script: str) -> None:
         def committer() -> Committer:
