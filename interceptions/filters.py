@@ -243,7 +243,7 @@ class InterceptionFilter(SearchFilterSet):
     ) -> QuerySet:
         """Return a provider's interceptions, or those of no provider."""
         if value == UNATTRIBUTED:
-            return rows.filter(provider=None)
+            return rows.unattributed()  # type: ignore[attr-defined]
         return rows.for_provider(value)  # type: ignore[attr-defined]
 
     @property

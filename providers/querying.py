@@ -8,6 +8,7 @@ from uuid import UUID
 
 from django.db import OperationalError, connection, transaction
 from django.db.models import BooleanField, F, Func, Q, QuerySet, TextField, Value
+from psycopg.errors import QueryCanceled
 
 COUNT_MS = 60
 """How long counting the rows of a large table may take."""
@@ -58,7 +59,10 @@ def count_up_to(rows: QuerySet, most: int) -> int | None:
             count = capped.count()
             cursor.execute("SET LOCAL statement_timeout TO DEFAULT")
             return count
-    except OperationalError:
+    except OperationalError as error:
+        # Anything else, such as a connection that broke, is no answer.
+        if not isinstance(error.__cause__, QueryCanceled):
+            raise
         return None
 
 

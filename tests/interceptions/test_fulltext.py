@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from django.core.cache import cache
 from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from interceptions import fulltext
 from interceptions.filters import InterceptionFilter
@@ -61,6 +62,12 @@ def test_common_words_are_found_as_rare_ones_are(ana, monkeypatch, rare):
     assert list(after) == [rows[1], rows[0]]
     is_common = connection.vendor == "postgresql" and rare == 1
     assert filters.least == (2 if is_common else None)
+    with CaptureQueriesContext(connection) as asked:
+        fulltext.find_words("fix")
+    # That a word is common is remembered; which prompts have a rare one is not.
+    is_asked = connection.vendor == "postgresql" and not is_common
+    assert len(asked) == is_asked
+    cache.clear()
 
 
 @pytest.mark.parametrize("text", ["' | 'x", "a & !b", "x:*", "x\\y", "a'b"])

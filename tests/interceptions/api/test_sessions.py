@@ -195,6 +195,14 @@ def test_thread_shows_root_prompt_actions_and_credentials(as_auditor, member):
     assert body["page_started_at"] == thread["started_at"]
 
 
+def test_token_counts_are_summed_anew_when_the_session_goes_on(as_auditor, member):
+    for total in (5, 10):
+        happen(member, session="s", turns=[turn_of(extra={"reasoning": 5})])
+        for _ in range(2):
+            summary = as_auditor.get("sessions/s/").json()["token_usage_summary"]
+            assert summary["metadata"] == {"reasoning": total}
+
+
 def test_token_counts_of_all_kinds_are_summed_by_their_path(as_auditor, member):
     for _ in range(2):
         happen(
