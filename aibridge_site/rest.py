@@ -13,7 +13,7 @@ REST_FRAMEWORK: dict[str, Any] = {
         "proxy.api.authentication.BrowserSessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["providers.api.permissions.Nobody"],
-    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_RENDERER_CLASSES": ["providers.api.rendering.FastJSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["providers.api.parsing.StrictJSONParser"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "providers.api.negotiation.OneRenderer",
     "DEFAULT_METADATA_CLASS": None,

@@ -11,5 +11,8 @@ class ProvidersConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Register the system checks."""
+        """Register the system checks, and how times are read."""
         from providers import checks  # noqa: F401
+        from providers.database import read_moments_quickly
+
+        read_moments_quickly()

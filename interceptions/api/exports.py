@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
 from itertools import chain, islice
 from typing import Any
 
-import orjson
 from django.db.models import Q, QuerySet
 from django.http import StreamingHttpResponse
 
@@ -20,8 +20,10 @@ from interceptions.api.payloads import (
     interception_payload,
     session_payload,
     session_rows,
+    utc_text,
 )
 from interceptions.tokens import COUNTS
+from providers.api.rendering import json_bytes
 from providers.database import give_back
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
@@ -118,6 +120,8 @@ def safe_cell(value: Any) -> Any:
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, datetime):
+        return utc_text(value)
     if isinstance(value, str) and value.lstrip(" \u00a0").startswith(_FORMULA):
         return f"'{value}"
     return value
@@ -152,9 +156,7 @@ def _csv(payloads: Iterable[Payload], columns: list[Column]) -> Iterator[bytes]:
 def _jsonl(payloads: Iterable[Payload]) -> Iterator[bytes]:
     payloads = iter(payloads)
     while batch := list(islice(payloads, BATCH)):
-        yield b"".join(
-            orjson.dumps(payload, option=orjson.OPT_APPEND_NEWLINE) for payload in batch
-        )
+        yield b"".join(json_bytes(payload) + b"\n" for payload in batch)
 
 
 _TYPES = {"csv": "text/csv; charset=utf-8", "jsonl": "application/x-ndjson"}

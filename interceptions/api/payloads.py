@@ -1,7 +1,7 @@
 """Interceptions and sessions as JSON: one code path for REST, exports and commands.
 
-Values are JSON's own: ids and times are text. Rows are read in batches, so that a
-whole table can be walked in constant memory.
+Ids and times stay what they are; ``providers.api.rendering`` writes them as text. Rows
+are read in batches, so that a whole table can be walked in constant memory.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from itertools import islice
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Model, QuerySet
+from django.db.models import Model, Q, QuerySet
 
 from interceptions.models import (
     Attempt,
@@ -122,8 +122,9 @@ def _batches(queryset: QuerySet) -> Iterator[list[Row]]:
 
 
 def _parts_of(ids: list[UUID]) -> dict[str, dict[UUID, list[Payload]]]:
+    theirs = is_one_of("interception_id", ids)
     return {
-        name: _part(model, order, columns, ids) if ids else {}
+        name: _part(model, order, columns, theirs) if ids else {}
         for name, (model, order, columns) in _PARTS.items()
     }
 
@@ -132,19 +133,18 @@ def _part(
     model: type[Model],
     order: tuple[str, ...],
     columns: tuple[str, ...],
-    ids: list[UUID],
+    theirs: Q,
 ) -> dict[UUID, list[Payload]]:
     grouped: dict[UUID, list[Payload]] = defaultdict(list)
-    rows = model._default_manager.filter(is_one_of("interception_id", ids))
-    for row in rows.order_by(*order).values(*columns, "interception_id"):
-        owner = row.pop("interception_id")
-        grouped[owner].append({name: as_json(value) for name, value in row.items()})
+    rows = model._default_manager.filter(theirs).order_by(*order)
+    for row in rows.values(*columns, "interception_id"):
+        grouped[row.pop("interception_id")].append(row)
     return grouped
 
 
 def _interception(row: Row) -> Payload:
     return {
-        **{name: as_json(row[name]) for name in (*_IDS, *_TIMES)},
+        **{name: row[name] for name in (*_IDS, *_TIMES)},
         "duration_ms": duration_ms(row["started_at"], row["ended_at"]),
         "initiator": initiator_payload(row),
         **{name: row[name] for name in _PLAIN},
@@ -170,13 +170,9 @@ def duration_ms(start: datetime, end: datetime | None) -> int | None:
     return max(0, round((end - start).total_seconds() * 1000))
 
 
-def as_json(value: Any) -> Any:
-    """Return an id or a time as text, anything else as it is."""
-    if isinstance(value, UUID):
-        return str(value)
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
-    return value
+def utc_text(moment: datetime) -> str:
+    """Return a time as JSON has it, in UTC with a Z."""
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 _SESSION_COLUMNS = (
@@ -194,16 +190,16 @@ def session_rows(queryset: QuerySet) -> QuerySet:
 def session_payload(row: Row) -> Payload:
     """Return a session from its columns (see ``session_rows``)."""
     return {
-        "id": as_json(row["id"]),
+        "id": row["id"],
         "session_id": row["session_id"],
         "initiator": initiator_payload(row),
         "client": row["client"],
         "user_agent": row["user_agent"],
         "providers": row["provider_names"],
         "models": row["model_names"],
-        "started_at": as_json(row["started_at"]),
-        "ended_at": as_json(row["ended_at"]),
-        "last_active_at": as_json(row["last_active_at"]),
+        "started_at": row["started_at"],
+        "ended_at": row["ended_at"],
+        "last_active_at": row["last_active_at"],
         "last_prompt": row["last_prompt"],
         "threads": row["threads"],
         "interceptions": row["interceptions"],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from interceptions.api.payloads import Payload, as_json, duration_ms, initiator_payload
+from interceptions.api.payloads import Payload, duration_ms, initiator_payload
 from interceptions.models import Attempt, Interception, Session, ToolUsage
 from interceptions.threads import (
     AgenticAction,
@@ -19,8 +19,8 @@ def thread_page_payload(page: ThreadPage) -> Payload:
     """Return what is true of the whole session, and the page's threads."""
     return _session(page.session) | {
         "thread_count": page.total,
-        "page_started_at": as_json(page.started_at),
-        "page_ended_at": as_json(page.ended_at),
+        "page_started_at": page.started_at,
+        "page_ended_at": page.ended_at,
         "threads": [_thread(thread) for thread in page.threads],
     }
 
@@ -29,7 +29,7 @@ def _session(session: Session) -> Payload:
     user = session.initiator
     summary = {name: getattr(session, name) for name in COUNTS}
     return {
-        "id": str(session.id),
+        "id": session.id,
         "session_id": session.session_id,
         "initiator": initiator_payload(
             {
@@ -43,9 +43,9 @@ def _session(session: Session) -> Payload:
         "user_agent": session.user_agent,
         "providers": session.provider_names,
         "models": session.model_names,
-        "started_at": as_json(session.started_at),
-        "ended_at": as_json(session.ended_at),
-        "last_active_at": as_json(session.last_active_at),
+        "started_at": session.started_at,
+        "ended_at": session.ended_at,
+        "last_active_at": session.last_active_at,
         "last_prompt": session.last_prompt,
         "interceptions": session.interceptions,
         "tool_calls": session.tool_calls,
@@ -57,7 +57,7 @@ def _session(session: Session) -> Payload:
 def _thread(thread: Thread) -> Payload:
     failed = thread.errors[-1] if thread.errors else None
     return {
-        "id": str(thread.id),
+        "id": thread.id,
         "root_is_here": thread.root.is_thread_root,
         "prompt": thread.prompt,
         "model": thread.root.model,
@@ -69,8 +69,8 @@ def _thread(thread: Thread) -> Payload:
         "credentials": [
             {"kind": kind, "hint": hint} for kind, hint in thread.credentials
         ],
-        "started_at": as_json(thread.started_at),
-        "ended_at": as_json(thread.ended_at),
+        "started_at": thread.started_at,
+        "ended_at": thread.ended_at,
         "outcome": str(thread.outcome),
         "interceptions": len(thread.interceptions),
         "token_usage": asdict(thread.tokens),
@@ -83,22 +83,22 @@ def _thread(thread: Thread) -> Payload:
 
 def _error(interception: Interception) -> Payload:
     return {
-        "interception_id": str(interception.id),
+        "interception_id": interception.id,
         "error_type": interception.error_type,
         "error_message": interception.error_message,
-        "at": as_json(interception.ended_at or interception.started_at),
+        "at": interception.ended_at or interception.started_at,
     }
 
 
 def _action(action: AgenticAction) -> Payload:
     interception = action.interception
     return {
-        "interception_id": str(interception.id),
+        "interception_id": interception.id,
         "turn": action.turn,
         "model": interception.model,
         "provider": interception.provider_name,
-        "started_at": as_json(interception.started_at),
-        "ended_at": as_json(interception.ended_at),
+        "started_at": interception.started_at,
+        "ended_at": interception.ended_at,
         "duration_ms": duration_ms(interception.started_at, interception.ended_at),
         "outcome": interception.outcome,
         "error_type": action.error_type,
@@ -122,17 +122,17 @@ def _tool_call(call: ToolUsage) -> Payload:
         "provider_response_id",
     )  # fmt: skip
     return {
-        "id": str(call.id),
-        "interception_id": str(call.interception_id),
+        "id": call.id,
+        "interception_id": call.interception_id,
         **{name: getattr(call, name) for name in names},
-        "created_at": as_json(call.created_at),
+        "created_at": call.created_at,
     }
 
 
 def _attempt(attempt: Attempt) -> Payload:
     return {
         "position": attempt.position,
-        "key_id": as_json(attempt.key_id),
+        "key_id": attempt.key_id,
         "key_hint": attempt.key_hint,
         "status": attempt.status,
         "outcome": attempt.outcome,

@@ -8,8 +8,9 @@ from argparse import ArgumentTypeError
 from typing import Any
 
 from django.core.management.base import CommandError
+from rest_framework.utils.encoders import JSONEncoder
 
-from interceptions.api.payloads import Payload, interception_payload
+from interceptions.api.payloads import Payload, interception_payload, utc_text
 from interceptions.filters import InterceptionFilter
 from interceptions.models import Interception
 from providers.management.operator import OperatorCommand, add_format, table
@@ -48,10 +49,10 @@ class Command(OperatorCommand):
         if options["format"] == "table":
             self.print(table(_COLUMNS, [_row(payload) for payload in found]))
         elif options["format"] == "json":
-            self.print(json.dumps(list(found), indent=2))
+            self.print(json.dumps(list(found), indent=2, cls=JSONEncoder))
         else:
             for payload in found:
-                self.print(json.dumps(payload))
+                self.print(json.dumps(payload, cls=JSONEncoder))
 
 
 def _limit(text: str) -> int:
@@ -71,7 +72,7 @@ def _row(payload: Payload) -> list[Any]:
     prompt = payload["prompts"][0]["prompt"] if payload["prompts"] else ""
     error = payload["error_type"]
     return [
-        payload["started_at"][:19],
+        utc_text(payload["started_at"])[:19],
         payload["initiator"]["username"],
         payload["provider_name"],
         payload["model"],

@@ -61,6 +61,16 @@ def test_csv_has_a_row_for_each_interception_that_matches(as_auditor, member, ad
     assert failed["error_message"] == "'-- too slow"
 
 
+def test_numbers_of_more_than_64_bits_are_listed_and_exported(as_auditor, member):
+    row = happen(member)
+    huge = {"seed": 2**80, "name": "\u2028"}
+    Interception.objects.filter(pk=row.pk).update(metadata=huge)
+    (listed,) = as_auditor.get("interceptions/").json()["results"]
+    (exported,) = lines(as_auditor.get("exports/interceptions.jsonl"))
+    assert listed == exported
+    assert exported["metadata"] == huge
+
+
 def test_csv_of_nothing_has_its_header(as_auditor):
     text = as_auditor.get("exports/interceptions.csv").getvalue().decode()
     assert text.startswith("id,started_at,ended_at,")
@@ -78,14 +88,14 @@ def test_sessions_are_exported_as_they_are_listed(as_auditor, member):
 
 def test_batches_are_joined_without_gaps(as_auditor, member, monkeypatch):
     monkeypatch.setattr(payloads, "BATCH", 2)
-    expected = [str(happen(member).pk) for _ in range(5)][::-1]
+    expected = [happen(member).pk for _ in range(5)][::-1]
     found = [row["id"] for row in interception_payload(Interception.objects.all())]
     assert found == expected
     assert [row["id"] for row in lines(as_auditor.get("exports/interceptions.jsonl"))]
 
 
 def test_sliced_queryset_keeps_its_own_order(member):
-    rows = [str(happen(member).pk) for _ in range(3)]
+    rows = [happen(member).pk for _ in range(3)]
     oldest = Interception.objects.order_by("id")[:2]
     assert [row["id"] for row in interception_payload(oldest)] == rows[:2]
 
