@@ -138,6 +138,13 @@ class Interception(models.Model):
             models.Index("model", "id", name="interception_model"),
             models.Index("client", "id", name="interception_client"),
             models.Index("outcome", "id", name="interception_outcome"),
+            models.Index(
+                "initiator",
+                "outcome",
+                "id",
+                name="interception_trouble",
+                condition=Q(outcome__in=[Outcome.FAILED, Outcome.CANCELLED]),
+            ),
             models.Index("credential_kind", "id", name="interception_credential"),
             models.Index(
                 "error_type",
