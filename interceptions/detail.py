@@ -31,9 +31,10 @@ _TEXTS: dict[str, tuple[type[Model], str]] = {
 
 def describe(row: Interception, user: Any) -> dict[str, Any]:
     """Return the context of an interception's page; a fixed number of queries."""
-    row = timeline.with_heads(Interception.objects.filter(pk=row.pk)).select_related(
+    rows = Interception.objects.filter(pk=row.pk).select_related(
         "initiator", "token", "provider", "thread_parent"
-    )[0]
+    )
+    (row,) = timeline.with_heads(rows)
     actions = actions_of(row)
     attempts = [one for action in actions for one in action.attempts]
     session = Session.objects.filter(

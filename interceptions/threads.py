@@ -191,11 +191,6 @@ def load_page(
     )
 
 
-def load_thread(rows: QuerySet, thread_id: UUID) -> Thread | None:
-    """Return one thread as far as it lies within ``rows``, None when it does not."""
-    return next(iter(_load(rows, [thread_id])), None)
-
-
 def of_session(session: Session) -> QuerySet:
     """Return a session's interceptions, the oldest first."""
     return Interception.objects.filter(
@@ -240,7 +235,7 @@ def _load(rows: QuerySet, ids: list[UUID]) -> list[Thread]:
     if not ids:
         return []
     grouped: dict[UUID, list[Interception]] = defaultdict(list)
-    for each in with_parts(rows.filter(thread_id__in=ids)).order_by("id"):
+    for each in with_parts(rows.filter(thread_id__in=ids).order_by("id")):
         grouped[each.thread_id].append(each)
     return [
         Thread(id, grouped[id], list(_actions(grouped[id])))
@@ -258,11 +253,11 @@ _PARTS: dict[str, tuple[type[Model], tuple[str, ...]]] = {
 }
 
 
-def with_parts(rows: QuerySet, **read: QuerySet) -> QuerySet:
+def with_parts(rows: QuerySet, **read: QuerySet) -> list[Interception]:
     """Return the interceptions with all that belongs to them, in six queries.
 
-    Each gets lists, such as ``own_prompts``. ``read`` says how to read a part, where
-    that is not to be whole.
+    Each gets lists, such as ``own_prompts``, whose rows do not know where they belong.
+    ``read`` says how to read a part, where that is not to be whole.
     """
     parts = (
         # Lists, since a queryset for each part of each row takes longer than the query.
@@ -273,7 +268,14 @@ def with_parts(rows: QuerySet, **read: QuerySet) -> QuerySet:
         )
         for name, (model, order) in _PARTS.items()
     )
-    return rows.select_related("initiator").prefetch_related(*parts)
+    found = list(rows.prefetch_related(*parts))
+    for each in found:
+        for name in _PARTS:
+            for row in getattr(each, f"own_{name}"):
+                # What refers to its owner stays until Python looks for garbage, for
+                # which all requests wait.
+                row._state.fields_cache.pop("interception", None)
+    return found
 
 
 def _actions(interceptions: Iterable[Interception]) -> Iterator[AgenticAction]:

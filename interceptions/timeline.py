@@ -139,7 +139,7 @@ def load_screen(
 def load_steps(session: Session, thread_id: UUID, after: UUID) -> ThreadPart | None:
     """Return the part of a thread that follows a step, None when there is none."""
     rows = _of_threads(session, [thread_id]).filter(id__gt=after)
-    steps = list(with_heads(rows)[: STEPS + 1])
+    steps = with_heads(rows[: STEPS + 1])
     if not steps:
         return None
     part = ThreadPart(thread_id, 0, starts_late=True)
@@ -152,7 +152,7 @@ def load_changed(session: Session, since: datetime) -> list[Step]:
     changed = Q(started_at__gte=since) | Q(ended_at__gte=since) | Q(ended_at=None)
     latest = of_session(session).order_by("-id").values("pk")[:RECENT]
     rows = Interception.objects.filter(changed, pk__in=[row["pk"] for row in latest])
-    newest = with_heads(rows.order_by("-id"))[:SCREEN]
+    newest = with_heads(rows.order_by("-id")[:SCREEN])
     return [_step(row) for row in reversed(newest)]
 
 
@@ -277,7 +277,7 @@ def _some_of(
     if at is not None and at.thread_id == part.id:
         part.starts_late = rows.filter(id__lt=at.id).exists()
         rows = rows.filter(id__gte=at.id)
-    return list(with_heads(rows)[: STEPS + 1])
+    return with_heads(rows[: STEPS + 1])
 
 
 def _fill(part: ThreadPart, rows: list[Interception]) -> None:
@@ -327,7 +327,7 @@ def headed_tools() -> QuerySet:
     )
 
 
-def with_heads(rows: QuerySet) -> QuerySet:
+def with_heads(rows: QuerySet) -> list[Interception]:
     """Return the interceptions with the beginnings of what belongs to them."""
     return with_parts(
         rows,

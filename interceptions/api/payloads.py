@@ -6,12 +6,11 @@ are read in batches, so that a whole table can be walked in constant memory.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
-from uuid import UUID
 
 from django.db.models import Model, Q, QuerySet
 
@@ -32,6 +31,7 @@ Row = dict[str, Any]
 Payload = dict[str, Any]
 
 _INITIATOR = (
+    "initiator_id",
     "initiator__username",
     "initiator__first_name",
     "initiator__last_name",
@@ -45,29 +45,43 @@ _PLAIN = (
 )  # fmt: skip
 _IDS = ("id", "token_id", "provider_id", "thread_id", "thread_parent_id")
 _TIMES = ("started_at", "first_byte_at", "ended_at")
-_COLUMNS = (*_PLAIN, *_IDS, *_TIMES, *COUNTS, "initiator_id", *_INITIATOR)
+_COLUMNS = (*_IDS, *_TIMES, *_PLAIN, *COUNTS, *_INITIATOR)
 
-_PARTS: dict[str, tuple[type[Model], tuple[str, ...], tuple[str, ...]]] = {
-    "prompts": (UserPrompt, ("id",), ("id", "prompt", "created_at")),
-    "token_usages": (
+
+@dataclass(frozen=True)
+class _Part:
+    """Rows of another table that belong to interceptions."""
+
+    model: type[Model]
+    order: tuple[str, ...]
+    columns: tuple[str, ...]
+
+    def rows(self, condition: Q) -> QuerySet:
+        found = self.model._default_manager.filter(condition).order_by(*self.order)
+        return found.values(*self.columns, "interception_id")
+
+
+_PARTS = {
+    "prompts": _Part(UserPrompt, ("id",), ("id", "prompt", "created_at")),
+    "token_usages": _Part(
         TokenUsage,
         ("turn", "id"),
         ("id", "turn", "provider_response_id", *COUNTS, "extra", "metadata",
          "created_at"),
     ),
-    "tool_usages": (
+    "tool_usages": _Part(
         ToolUsage,
         ("turn", "id"),
         ("id", "turn", "provider_response_id", "tool_call_id", "item_id", "kind",
          "tool", "input", "server_name", "server_url", "injected",
          "invocation_error", "duration_ms", "created_at"),
     ),
-    "thoughts": (
+    "thoughts": _Part(
         ModelThought,
         ("turn", "id"),
         ("id", "turn", "source", "content", "created_at"),
     ),
-    "attempts": (
+    "attempts": _Part(
         Attempt,
         ("turn", "position"),
         ("id", "turn", "position", "key_id", "key_hint", "status", "outcome",
@@ -95,13 +109,16 @@ def rows_of(queryset: QuerySet) -> QuerySet:
 
 
 def page_payload(rows: Iterable[Row]) -> list[Payload]:
-    """Return rows (see ``rows_of``) with all that belongs to them; five queries."""
-    rows = list(rows)
-    parts = _parts_of([row["id"] for row in rows])
-    return [
-        _interception(row) | {name: parts[name][row["id"]] for name in _PARTS}
-        for row in rows
-    ]
+    """Return rows (see ``rows_of``) with all that belongs to them; five queries.
+
+    The rows themselves become the payloads.
+    """
+    payloads = {row["id"]: _complete(row) for row in rows}
+    theirs = is_one_of("interception_id", payloads)
+    for name, part in _PARTS.items():
+        for child in part.rows(theirs) if payloads else ():
+            payloads[child.pop("interception_id")][name].append(child)
+    return list(payloads.values())
 
 
 def _batches(queryset: QuerySet) -> Iterator[list[Row]]:
@@ -121,36 +138,16 @@ def _batches(queryset: QuerySet) -> Iterator[list[Row]]:
         last = batch[-1]["id"]
 
 
-def _parts_of(ids: list[UUID]) -> dict[str, dict[UUID, list[Payload]]]:
-    theirs = is_one_of("interception_id", ids)
-    return {
-        name: _part(model, order, columns, theirs) if ids else {}
-        for name, (model, order, columns) in _PARTS.items()
-    }
-
-
-def _part(
-    model: type[Model],
-    order: tuple[str, ...],
-    columns: tuple[str, ...],
-    theirs: Q,
-) -> dict[UUID, list[Payload]]:
-    grouped: dict[UUID, list[Payload]] = defaultdict(list)
-    rows = model._default_manager.filter(theirs).order_by(*order)
-    for row in rows.values(*columns, "interception_id"):
-        grouped[row.pop("interception_id")].append(row)
-    return grouped
-
-
-def _interception(row: Row) -> Payload:
-    return {
-        **{name: row[name] for name in (*_IDS, *_TIMES)},
-        "duration_ms": duration_ms(row["started_at"], row["ended_at"]),
-        "initiator": initiator_payload(row),
-        **{name: row[name] for name in _PLAIN},
-        "is_thread_root": row["id"] == row["thread_id"],
-        "token_usage": {name: row[name] for name in COUNTS},
-    }
+def _complete(row: Row) -> Payload:
+    row["duration_ms"] = duration_ms(row["started_at"], row["ended_at"])
+    row["initiator"] = initiator_payload(row)
+    row["is_thread_root"] = row["id"] == row["thread_id"]
+    row["token_usage"] = {name: row.pop(name) for name in COUNTS}
+    for name in _INITIATOR:
+        del row[name]
+    for name in _PARTS:
+        row[name] = []
+    return row
 
 
 def initiator_payload(row: Row) -> Payload:
@@ -178,7 +175,7 @@ def utc_text(moment: datetime) -> str:
 _SESSION_COLUMNS = (
     "id", "session_id", "client", "user_agent", "provider_names", "model_names",
     "started_at", "ended_at", "last_active_at", "last_prompt", "threads",
-    "interceptions", "tool_calls", "failures", *COUNTS, "initiator_id", *_INITIATOR,
+    "interceptions", "tool_calls", "failures", *COUNTS, *_INITIATOR,
 )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
+from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from providers.api.errors import InvalidQuery
@@ -30,6 +31,23 @@ class StrictView(APIView):
         super().initial(request, *args, **kwargs)
         if request.method in self.allowed_methods:
             check_query(request, self.query_names())
+
+    def finalize_response(
+        self, request: Request, response: Any, *args: Any, **kwargs: Any
+    ) -> Any:
+        """Return the answer, which lets go of what was read once it is written.
+
+        The framework's request, view and answer refer to one another. The rows of a
+        page would stay until Python looks for garbage, and all requests wait for that.
+        """
+        response = super().finalize_response(request, response, *args, **kwargs)
+        if isinstance(response, Response):
+            response.add_post_render_callback(self._let_go)
+        return response
+
+    def _let_go(self, response: Response) -> None:
+        self.response = response.renderer_context = None
+        self.request.parser_context = None
 
     def permission_denied(
         self, request: Request, message: str | None = None, code: str | None = None

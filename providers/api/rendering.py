@@ -30,7 +30,9 @@ def json_bytes(value: Any) -> bytes:
     except orjson.JSONEncodeError:
         return json.dumps(value, cls=JSONEncoder, separators=(",", ":")).encode()
     for character, escaped in _LINE_ENDS.items():
-        text = text.replace(character, escaped)
+        # A single byte is found many times faster than two.
+        if character[:1] in text:
+            text = text.replace(character, escaped)
     return text
 
 

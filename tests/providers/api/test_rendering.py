@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import weakref
 from datetime import UTC, datetime
 from decimal import Decimal
 from uuid import UUID
 
 import pytest
 from django.utils.translation import gettext_lazy
+from rest_framework.permissions import AllowAny
 from rest_framework.renderers import JSONRenderer
+from rest_framework.response import Response
+from rest_framework.test import APIRequestFactory
 
+from providers.api.base import StrictView
 from providers.api.rendering import FastJSONRenderer, json_bytes
 
 MOMENT = datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC)
@@ -47,3 +53,31 @@ def test_what_ends_a_line_is_escaped(character):
 def test_no_answer_has_no_body():
     assert FastJSONRenderer().render(None) == b""
     assert FastJSONRenderer().render([]) == b"[]"
+
+
+class Rows(list):
+    """Can be watched until it goes."""
+
+
+class Listing(StrictView):
+    permission_classes = [AllowAny]
+    authentication_classes = []
+
+    def get(self, request):
+        return Response(request.rows())
+
+
+def test_what_was_read_goes_when_the_answer_goes():
+    rows = Rows([1, 2])
+    watched = weakref.ref(rows)
+    request = APIRequestFactory().get("/")
+    request.rows = [rows].pop
+    gc.collect()
+    gc.disable()
+    try:
+        answer = Listing.as_view()(request).render()
+        assert answer.content == b"[1,2]"
+        del rows, answer, request
+        assert watched() is None
+    finally:
+        gc.enable()
