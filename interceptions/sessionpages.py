@@ -1,10 +1,7 @@
-"""The timeline page of a session, the parts it loads on demand, and its live feed."""
+"""The timeline page of a session, and what it loads on demand."""
 
 from __future__ import annotations
 
-import json
-import time
-from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -16,14 +13,10 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from interceptions import timeline
+from interceptions.feed import feed
 from interceptions.models import Interception, Session
 from interceptions.moments import parse_moment
 from interceptions.threads import of_session
-from providers.database import give_back
-
-LOOK_SECONDS = 1.0
-FEED_SECONDS = 300.0
-_BEAT_SECONDS = 15.0
 
 
 class SessionPages:
@@ -122,33 +115,6 @@ class SessionPages:
         answer.headers["Cache-Control"] = "no-store"
         answer.headers["X-Accel-Buffering"] = "no"
         return answer
-
-
-def feed(session: Session) -> Iterator[bytes]:
-    """Yield an event for each change, until the feed's time is over.
-
-    The browser then connects again. No connection is held while nothing is asked.
-    """
-    known = _version(session)
-    ends = time.monotonic() + FEED_SECONDS
-    beat = time.monotonic()
-    yield b"retry: 2000\n\n"
-    while time.monotonic() < ends:
-        time.sleep(LOOK_SECONDS)
-        now = _version(session)
-        if now != known:
-            known, beat = now, time.monotonic()
-            yield b"event: changed\ndata: " + json.dumps(now[2:]).encode() + b"\n\n"
-        elif time.monotonic() - beat > _BEAT_SECONDS:
-            beat = time.monotonic()
-            yield b": still here\n\n"
-
-
-def _version(session: Session) -> tuple[Any, ...]:
-    try:
-        return timeline.version(session)
-    finally:
-        give_back()
 
 
 def _duration(session: Session) -> float | None:

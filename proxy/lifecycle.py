@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from django.db import DatabaseError
 
-from interceptions import recorder
+from interceptions import feed, recorder
 from providers import changes, keystate, probe, registry
 from providers.database import give_back
 from providers.validators import refuse_forbidden_ip
@@ -40,6 +40,7 @@ def start() -> None:
     registry.start()
     changes.start()
     recorder.begin_worker()
+    feed.start()
     probe.start()
     catalogue.start()
     _spawn(_keep_house, "housekeeping")
@@ -67,6 +68,7 @@ def drain(is_serving: Callable[[], bool], graceful_seconds: float) -> None:
 def _drain(is_serving: Callable[[], bool], graceful_seconds: float) -> None:
     while is_serving():
         time.sleep(_DRAIN_STEP_SECONDS)
+    feed.close_all()
     deadline = time.monotonic() + max(0.0, graceful_seconds - _DRAIN_MARGIN_SECONDS)
     while exchanges.count() and time.monotonic() < deadline:
         time.sleep(_DRAIN_STEP_SECONDS)

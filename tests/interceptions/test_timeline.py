@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from interceptions import timeline
+from interceptions.feed import close_all, feed, start
 from interceptions.models import Interception, Session, UserPrompt
-from interceptions.sessionpages import feed
 from providers.ids import new_id
 from tests.interceptions.happenings import happen, turn_of
 from tests.interceptions.rows import make_interception
@@ -234,6 +234,17 @@ def test_feed_tells_of_a_change_and_not_of_silence(auditor):
     happen(auditor, prompt="and again")
     assert next(events).startswith(b"event: changed\n")
     events.close()
+
+
+def test_feed_ends_with_the_server(auditor):
+    happen(auditor)
+    events = feed(Session.objects.get())
+    next(events)
+    close_all()
+    try:
+        assert list(events) == []
+    finally:
+        start()
 
 
 @pytest.mark.parametrize(

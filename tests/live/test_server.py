@@ -12,8 +12,10 @@ from collections.abc import Callable
 
 import httpx
 import pytest
+from django.test import Client
+from django.utils import timezone
 
-from interceptions.models import Interception
+from interceptions.models import Interception, Session
 from tests.live.gateway import ROOT, Gateway
 from tests.postgres import Cluster
 
@@ -86,6 +88,23 @@ def test_idle_connection_does_not_delay_the_end(start_gateway):
     node = start_gateway()
     with httpx.Client(base_url=node.url) as client:
         assert client.get("/healthz").status_code == 200
+        started = time.monotonic()
+        node.stop()
+    assert time.monotonic() - started < 10
+
+
+def test_open_page_of_a_session_does_not_delay_the_end(start_gateway, make_user):
+    node = start_gateway()
+    reader, now = make_user("Auditors"), timezone.now()
+    session = Session.objects.create(
+        initiator=reader, session_id="open", started_at=now, last_active_at=now
+    )
+    browser = Client()
+    browser.force_login(reader)
+    cookies = {name: cookie.value for name, cookie in browser.cookies.items()}
+    url = f"{node.url}/admin/interceptions/session/{session.pk}/live/"
+    with httpx.stream("GET", url, cookies=cookies, timeout=30) as feed:
+        assert next(feed.iter_raw()) == b"retry: 2000\n\n"
         started = time.monotonic()
         node.stop()
     assert time.monotonic() - started < 10
