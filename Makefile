@@ -8,8 +8,9 @@ VENV := .venv
 export PYTHONDONTWRITEBYTECODE :=
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --quiet --disable-pip-version-check --no-input
-# Python compiles what is used when it is used; all of it would take half a minute.
-INSTALL := $(PIP) install --no-compile --require-hashes
+# Python compiles what is used when it is used; all of it would take half a minute. The
+# lists are complete, as `make lock` makes them, so nothing has to be resolved.
+INSTALL := $(PIP) install --no-compile --require-hashes --no-deps
 PYTEST := $(PY) -m pytest --durations=5
 # `make test TESTS=tests/proxy` runs a part.
 TESTS ?=
