@@ -19,6 +19,8 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
         ):
             del os.environ[_name]
     os.environ["AIBRIDGE_DATA_DIR"] = _root
+    # Files that an earlier `make run` collected would be read for every test's client.
+    os.environ["AIBRIDGE_STATIC_ROOT"] = f"{_root}/static"
     os.environ["AIBRIDGE_ALLOW_PRIVATE_UPSTREAMS"] = "True"
     os.environ["DEBUG"] = "True"
     if os.environ.get("AIBRIDGE_TEST_DATABASE") == "postgres":
