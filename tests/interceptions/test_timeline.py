@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import re
 import time
+import weakref
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -11,6 +13,7 @@ import pytest
 from interceptions import timeline
 from interceptions.feed import close_all, feed, start
 from interceptions.models import Interception, Session, UserPrompt
+from interceptions.threads import with_parts
 from providers.ids import new_id
 from tests.interceptions.happenings import happen, turn_of
 from tests.interceptions.rows import make_interception
@@ -234,6 +237,20 @@ def test_feed_tells_of_a_change_and_not_of_silence(auditor):
     happen(auditor, prompt="and again")
     assert next(events).startswith(b"event: changed\n")
     events.close()
+
+
+def test_steps_go_without_a_search_for_garbage(auditor):
+    happen(auditor, prompt="x", turns=[turn_of("call_1", thought="hm")])
+    gc.collect()
+    gc.disable()
+    try:
+        (row,) = with_parts(Interception.objects.all())
+        assert all([row.own_prompts, row.own_tool_usages, row.own_thoughts])
+        watched = weakref.ref(row)
+        del row
+        assert watched() is None
+    finally:
+        gc.enable()
 
 
 def test_feed_ends_with_the_server(auditor):
