@@ -11,6 +11,10 @@ PIP := $(PY) -m pip --quiet --disable-pip-version-check --no-input
 # Python compiles what is used when it is used; all of it would take half a minute. The
 # lists are complete, as `make lock` makes them, so nothing has to be resolved.
 INSTALL := $(PIP) install --no-compile --require-hashes --no-deps
+# Developers install three lists: uv takes seconds for what takes pip a minute. Where a
+# mirror is set for pip only, pip does it.
+LISTS := requirements.txt requirements-dev.txt requirements-bedrock.txt
+UV_INSTALL := $(VENV)/bin/uv pip install --python $(PY) --require-hashes --no-deps
 PYTEST := $(PY) -m pytest --durations=5
 # `make test TESTS=tests/proxy` runs a part.
 TESTS ?=
@@ -26,7 +30,7 @@ run: $(VENV)/runtime  ## Serve on AIBRIDGE_HOST:AIBRIDGE_PORT; needs no setting
 # What touches no database runs once. Servers and browsers run on PostgreSQL, but for
 # `make run`, which is SQLite's. Their tests wait a lot, so there are more of them.
 test: $(VENV)/development  ## Run the suite on SQLite, then on PostgreSQL
-	$(PYTEST) -n 2 -m "not live and not browser" $(TESTS)
+	$(PYTEST) -n 2 -m "not live" --ignore=tests/live $(TESTS)
 	AIBRIDGE_TEST_DATABASE=postgres $(PYTEST) -n 3 -p tests.selection $(TESTS)
 
 lint: $(VENV)/development  ## Check style, types, migrations and settings
@@ -54,7 +58,7 @@ fuzz: $(VENV)/development  ## Send the REST API what its description allows and 
 
 lock: $(VENV)/development  ## Resolve requirements*.in into pins with hashes
 	$(COMPILE) -o requirements.txt requirements.in
-	for set in dev bedrock fast; do \
+	for set in dev bedrock fast uv; do \
 		$(COMPILE) -o requirements-$$set.txt requirements-$$set.in || exit 1; done
 
 clean:  ## Remove what was built; keeps var/, which holds data and keys
@@ -75,8 +79,8 @@ $(VENV)/runtime: requirements.txt $(PY)
 	@$(INSTALL) -r requirements.txt
 	@touch $@
 
-$(VENV)/development: requirements-dev.txt requirements-bedrock.txt $(VENV)/runtime
-	@echo "Installing what tests and linters need (once) ..."
-	@$(INSTALL) -r requirements.txt -r requirements-dev.txt \
-		-r requirements-bedrock.txt
-	@touch $@
+$(VENV)/development: $(LISTS) requirements-uv.txt $(PY)
+	@echo "Installing what AI Bridge, tests and linters need (once) ..."
+	@$(INSTALL) -r requirements-uv.txt
+	@$(UV_INSTALL) $(LISTS:%=-r %) 2>/dev/null || $(INSTALL) $(LISTS:%=-r %)
+	@touch $(VENV)/runtime $@

@@ -9,6 +9,9 @@ import atexit
 import os
 import shutil
 import tempfile
+from pathlib import Path
+
+from tests.certificates import write_certificate
 
 if "PYTEST_XDIST_WORKER" not in os.environ:
     _root = tempfile.mkdtemp(prefix="aibridge-test-")
@@ -21,6 +24,9 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
     os.environ["AIBRIDGE_DATA_DIR"] = _root
     # Files that an earlier `make run` collected would be read for every test's client.
     os.environ["AIBRIDGE_STATIC_ROOT"] = f"{_root}/static"
+    # Each client of httpx and of the SDKs reads the certificates it is to trust; the
+    # public ones take 50 ms. No test asks a public server.
+    os.environ["SSL_CERT_FILE"] = str(write_certificate(Path(_root)))
     os.environ["AIBRIDGE_ALLOW_PRIVATE_UPSTREAMS"] = "True"
     os.environ["DEBUG"] = "True"
     if os.environ.get("AIBRIDGE_TEST_DATABASE") == "postgres":

@@ -46,6 +46,7 @@ def modules() -> dict[str, Path]:
     return found
 
 
+@cache
 def imported(name: str, *, lazily: bool = True) -> set[str]:
     """Return what a module imports; without ``lazily`` only what its loading needs."""
     tree = ast.parse(modules()[name].read_text())

@@ -17,7 +17,11 @@ from django.db import connection, connections
 from interceptions import recorder, recording_process
 from interceptions.recording_process import RecordingProcess
 
-__all__ = ["database", "worker"]
+__all__ = ["commit_seconds", "database", "worker"]
+
+# For tests that wait until a worker gives the database up. Long enough for a commit on
+# a busy machine: nothing else of such a test may be given up.
+impatient = pytest.mark.parametrize("commit_seconds", [3])
 
 
 class Database:
@@ -85,12 +89,18 @@ def database(transactional_db: None) -> Database:
 
 
 @pytest.fixture
+def commit_seconds() -> float:
+    """How long a commit may take; only what a test does to the database may fail."""
+    return 30
+
+
+@pytest.fixture
 def worker(
-    transactional_db: None, settings: Any, tmp_path: Any
+    transactional_db: None, settings: Any, tmp_path: Any, commit_seconds: float
 ) -> Iterator[RecordingProcess]:
     """Make this process a worker whose heartbeat is slow enough not to disturb."""
     settings.AIBRIDGE_DATA_DIR = tmp_path
-    settings.AIBRIDGE_COMMIT_SECONDS = 0.5
+    settings.AIBRIDGE_COMMIT_SECONDS = commit_seconds
     settings.AIBRIDGE_SWEEP_SECONDS = 3600
     recorder.begin_worker()
     yield recording_process.current()

@@ -17,6 +17,7 @@ from interceptions.records import Record, ended
 from providers.ids import new_id
 from proxy.dialects.base import Turn, Usage
 from tests.interceptions.outages import *  # noqa: F403
+from tests.interceptions.outages import impatient
 from tests.interceptions.rows import make_interception, make_user, start_facts
 
 
@@ -26,9 +27,9 @@ def ana(transactional_db):
 
 
 @pytest.fixture
-def quick(settings, tmp_path):
+def quick(settings, tmp_path, commit_seconds):
     settings.AIBRIDGE_DATA_DIR = tmp_path
-    settings.AIBRIDGE_COMMIT_SECONDS = 0.3
+    settings.AIBRIDGE_COMMIT_SECONDS = commit_seconds
     settings.AIBRIDGE_SWEEP_SECONDS = 0.3
     settings.AIBRIDGE_RETENTION_DAYS = 0
     return settings
@@ -71,6 +72,7 @@ def test_a_worker_beats(begin):
     wait_until(lambda: Worker.objects.get().beat_at > first)
 
 
+@impatient
 def test_a_worker_replays_its_journal_once_the_database_is_back(begin, database, ana):
     process = begin()
     recording = recorder.start(start_facts(ana))

@@ -21,7 +21,7 @@ from interceptions.writer import Direct, QueueFull, Ticket, Writer
 from providers.ids import new_id
 from proxy.dialects.base import Thought, ToolCall, Turn, Usage
 from tests.interceptions.outages import *  # noqa: F403
-from tests.interceptions.outages import in_threads
+from tests.interceptions.outages import impatient, in_threads
 from tests.interceptions.rows import (
     attempt_facts,
     make_provider,
@@ -113,6 +113,7 @@ def test_after_the_end_of_a_worker_records_are_stored_directly(worker, ana):
 # When the database is away
 
 
+@impatient
 def test_a_start_fails_while_the_database_is_away(worker, database, ana):
     with database.away(), pytest.raises(RecordingUnavailable):
         recorder.start(start_facts(ana))
@@ -144,6 +145,7 @@ def test_a_moment_without_database_is_noticed_by_nobody(worker, database, ana):
     assert_whole(1)
 
 
+@impatient
 def test_an_end_is_journaled_while_the_database_is_away_and_replayed(
     worker, database, ana
 ):
@@ -151,7 +153,7 @@ def test_an_end_is_journaled_while_the_database_is_away_and_replayed(
     with database.away():
         began = time.monotonic()
         finish(recording)
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 10
         assert worker.journal.waiting >= 1
     replay(worker)
     assert_whole(1)
@@ -218,6 +220,8 @@ def test_a_cut_connection_is_replaced_without_anybody_noticing(worker, database,
     assert_whole(6)
 
 
+# A start that is refused is tried again here, so this one may give up early.
+@pytest.mark.parametrize("commit_seconds", [0.5])
 def test_two_hundred_threads_and_a_database_that_comes_and_goes(worker, database, ana):
     calm = threading.Event()
     refused = []

@@ -37,8 +37,6 @@ class Api:
             json=self.body(streaming=streaming, **changes),
             headers={"Authorization": f"Bearer {token}"} | (headers or {}),
             timeout=60,
-            # There is no TLS here, and loading certificates takes longer than to ask.
-            verify=False,
         )
 
 

@@ -58,8 +58,7 @@ Caller = Callable[[Case], list[Seen]]
 
 
 def _client(**options: Any) -> httpx.Client:
-    # There is no TLS here, and loading certificates takes longer than to ask.
-    return httpx.Client(verify=False, timeout=60, **options)
+    return httpx.Client(timeout=60, **options)
 
 
 def reads_all(case: Case) -> list[Seen]:
@@ -71,7 +70,7 @@ def reads_all(case: Case) -> list[Seen]:
 def reads_slowly(case: Case) -> list[Seen]:
     """Read nothing for a while, and see that upstream is not drained meanwhile."""
     sizes = [(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)]
-    transport = httpx.HTTPTransport(socket_options=sizes, verify=False)
+    transport = httpx.HTTPTransport(socket_options=sizes)
     with (
         _client(transport=transport) as client,
         client.stream(**case.asking()) as answer,

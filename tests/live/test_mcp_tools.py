@@ -222,7 +222,7 @@ def test_parallel_calls_run_at_the_same_time(
     started = time.monotonic()
     answer = api.call(gateway.url, provider.name, token, streaming=streaming)
     assert "It is five." in answer.text
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 4.5
     assert len(tool_results(upstream.last)) == 5
     used = recorded(answer).tool_usages.all()
     assert {usage.tool_call_id for usage in used} == {call[0] for call in calls}
@@ -566,7 +566,7 @@ def test_limits_and_heartbeats(
     answer = MESSAGES.call(node.url, provider.name, token)
     assert answer.status_code == 504
     assert "took longer than 2 s" in answer.text
-    assert time.monotonic() - started < 6
+    assert time.monotonic() - started < 20
 
     # The stream is kept alive while a tool runs.
     slow = ("call_1", "bmcp_test_slow", {"seconds": 1.5})
@@ -615,7 +615,7 @@ def test_client_that_leaves_ends_the_tools(
         time.sleep(0.3)
     started = time.monotonic()
     row = wait_ended(row_id)
-    assert time.monotonic() - started < 4
+    assert time.monotonic() - started < 20
     assert row.outcome == "cancelled"
     assert "cancelled" in row.tool_usages.get().invocation_error
 

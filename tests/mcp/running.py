@@ -67,13 +67,17 @@ def old_python() -> str | None:
 
 
 def _build(home: Path, python: Path) -> bool:
-    commands = (
-        [sys.executable, "-m", "venv", str(home)],
-        [str(python), "-m", "pip", "install", "-q", OLD_PACKAGE],
+    """Install by uv, which is quick, or by pip, which may know a mirror."""
+    uv, pip = [sys.executable, "-m", "uv"], [str(python), "-m", "pip"]
+    is_built = _succeeds(sys.executable, "-m", "venv", str(home)) and (
+        _succeeds(*uv, "pip", "install", "--python", str(python), OLD_PACKAGE)
+        or _succeeds(*pip, "install", "-q", OLD_PACKAGE)
     )
-    for command in commands:
-        done = subprocess.run(command, capture_output=True, timeout=300, check=False)
-        if done.returncode:
-            return False
-    (home / "ready").touch()
-    return True
+    if is_built:
+        (home / "ready").touch()
+    return is_built
+
+
+def _succeeds(*command: str) -> bool:
+    done = subprocess.run(command, capture_output=True, timeout=300, check=False)
+    return done.returncode == 0

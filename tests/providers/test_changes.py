@@ -26,7 +26,10 @@ from proxy.models import GatewayToken
 pytestmark = pytest.mark.django_db(transaction=True)
 
 KEY_A, KEY_B = "sk-ant-api03-aaaaaaaa", "sk-ant-api03-bbbbbbbb"
-WITHIN = 1.0
+# A tenth of a second as a rule; a busy machine may take longer, but nothing else tells
+# the neighbour, which looks for itself every ten minutes only.
+WITHIN = 5.0
+SILENCE = 1.0
 
 
 def database_url() -> str:
@@ -198,7 +201,7 @@ def test_last_use_login_and_unchanged_saves_are_not_announced(neighbour):
     GatewayToken.objects.filter(pk=token.pk).update(last_used_at=timezone.now())
     update_last_login(None, user)
     user.save()
-    time.sleep(WITHIN)
+    time.sleep(SILENCE)
     assert neighbour.last()["topics"] == before
 
 

@@ -92,7 +92,7 @@ def test_many_calls_from_greenlets_take_as_long_as_one(client: McpClient):
     ]
     gevent.joinall(calls, raise_error=True)
     assert [text(call.value) for call in calls] == ["slept 0.5"] * 20
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 8
 
 
 def test_one_client_serves_many_threads(url: str):

@@ -363,11 +363,11 @@ def test_a_slow_reader_is_not_mistaken_for_a_silent_upstream(call, upstream):
 
 
 def test_the_total_time_ends_a_drip_that_is_never_silent(call, upstream):
-    upstream.script("key-a", chunks=[b"a", 0.02] * 200)
+    upstream.script("key-a", chunks=[b"a", 0.02] * 1000)
     started = time.monotonic()
     with pytest.raises(httpx.ReadTimeout, match="total time"):
         call(read=5.0, total=0.2)
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 10
     upstream.wait_until(lambda: upstream.last.client_left)
 
 
@@ -567,8 +567,8 @@ def test_an_abort_wakes_a_reader_that_waits_for_the_head(call, upstream):
     gevent.spawn(abort_on_the_hub)
     started = time.monotonic()
     with pytest.raises(httpx.ReadError, match="given up"):
-        call.open(on_socket=aborts.append)
-    assert time.monotonic() - started < 2
+        call.open(read=60.0, on_socket=aborts.append)
+    assert time.monotonic() - started < 30
     assert upstream.aborted.wait(5)
 
 
@@ -647,7 +647,7 @@ def test_five_hundred_exchanges_run_at_the_same_time(call, upstream):
         return Answer(chunks=[b"one", 0.01, b"two"])
 
     upstream.answer_with(answer_when_all_are_here)
-    greenlets = [gevent.spawn(call, STREAM) for _ in range(500)]
+    greenlets = [gevent.spawn(call, STREAM, read=60.0) for _ in range(500)]
     gevent.joinall(greenlets, raise_error=True)
     assert {greenlet.value for greenlet in greenlets} == {(200, b"onetwo")}
     assert upstream.connections == 500
@@ -837,7 +837,8 @@ def test_plain_http_on_a_tls_port_is_a_tls_error(transport, upstream):
         call.open()
 
 
-def test_the_default_context_verifies_against_known_authorities():
+def test_the_default_context_verifies_against_known_authorities(monkeypatch):
+    monkeypatch.delenv("SSL_CERT_FILE")
     assert default_context().cert_store_stats()["x509_ca"] > 50
 
 

@@ -6,20 +6,25 @@ to another host or an answer of 500 fails the test.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from django.conf import settings
+from django.test import Client
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
-from tests.live.conftest import *  # noqa: F403
-from tests.live.gateway import Gateway
+from tests.live.conftest import database_url
+from tests.live.gateway import ROOT, Gateway
+from tests.postgres import free_port
 
-PASSWORD = "a-good-long-password"
 ROLES = {"admin": "Administrators", "auditor": "Auditors", "member": ""}
 
 
@@ -42,12 +47,43 @@ def browser() -> Iterator[Browser]:
         path = chromium() or playwright.chromium.executable_path
         if not Path(path).exists():
             pytest.skip("no Chromium here; set CHROMIUM to its path")
-        arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+        arguments = ["--disable-gpu"]
+        if os.geteuid() == 0:
+            arguments.append("--no-sandbox")
         chrome = playwright.chromium.launch(executable_path=path, args=arguments)
         yield chrome
         chrome.close()
     if before is None:
         del os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"]
+
+
+@pytest.fixture(scope="session")
+def collected() -> Path:
+    """Collect static files once for all processes of this test run."""
+    target = settings.STATIC_ROOT.with_name("collected")
+    command = [sys.executable, "manage.py", "collectstatic", "--no-input", "-v0"]
+    environment = os.environ | {"DEBUG": "False", "AIBRIDGE_STATIC_ROOT": str(target)}
+    with target.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not target.exists():
+            subprocess.run(command, cwd=ROOT, env=environment, check=True, timeout=120)
+    return target
+
+
+@pytest.fixture(scope="session")
+def shared_gateway(
+    live_database: str,
+    data_dir: Path,
+    secrets_of_servers: dict[str, str],
+    collected: Path,
+) -> Iterator[Gateway]:
+    """Start a node as it is installed: a browser keeps the files of its pages."""
+    options = {"DEBUG": False, "AIBRIDGE_STATIC_ROOT": collected}
+    url = database_url(live_database)
+    with Gateway(
+        url, data_dir, port=free_port(), **(secrets_of_servers | options)
+    ) as node:
+        yield node
 
 
 class Watch:
@@ -90,7 +126,7 @@ class Watch:
 def open_browser(
     browser: Browser, gateway: Gateway, make_user: Callable[..., Any]
 ) -> Iterator[Callable[..., Page]]:
-    """Return a function that opens a page, logged in when a role is named.
+    """Return a function that opens a tab, logged in when a role is named.
 
     ``page.person`` is then the user. Options are those of a browser context.
     """
@@ -108,8 +144,8 @@ def open_browser(
         contexts.append((context, Watch(context, gateway.url)))
         page = context.new_page()
         if role is not None:
-            page.person = make_user(ROLES[role], password=PASSWORD)
-            log_in(page, page.person.username)
+            page.person = make_user(ROLES[role])
+            context.add_cookies([session_of(page.person, gateway.url)])
         return page
 
     yield start
@@ -119,10 +155,9 @@ def open_browser(
     assert problems == []
 
 
-def log_in(page: Page, username: str, password: str = PASSWORD) -> None:
-    """Log in by the form."""
-    page.goto("/admin/login/")
-    page.get_by_label("Username").fill(username)
-    page.get_by_label("Password").fill(password)
-    page.get_by_role("button", name="Log in").click()
-    page.wait_for_url(lambda url: "/login/" not in url)
+def session_of(user: Any, url: str) -> Any:
+    """Return the cookie of a new session; passwords and their form take a second."""
+    browser = Client()
+    browser.force_login(user)
+    name = settings.SESSION_COOKIE_NAME
+    return {"name": name, "value": browser.cookies[name].value, "url": url}

@@ -13,12 +13,12 @@ from playwright.sync_api import Page, expect
 from interceptions.models import Interception, Session
 from providers.models import AiProvider
 from proxy.actors import issue_token
-from tests.browser.conftest import PASSWORD
 from tests.live.apis import MESSAGES
 
 pytestmark = [pytest.mark.live, pytest.mark.browser, pytest.mark.timeout(400)]
 
 SESSION = "x-claude-code-session-id"
+PASSWORD = "a-good-long-password"
 CLAUDE = {"user-agent": "claude-cli/2.1.4 (external, cli)"}
 
 
@@ -41,6 +41,7 @@ def copied(page: Page) -> str:
 
 def test_administrator_from_provider_to_failover_and_back(open_browser, upstream):
     page = open_browser("admin")
+    page.goto("/admin/")
     name = f"claude-{page.person.pk}"
 
     # A provider with two keys.
@@ -146,6 +147,7 @@ def test_auditor_finds_a_failure_reads_its_session_and_exports(
     headers = CLAUDE | {SESSION: f"session-{provider.name}"}
     MESSAGES.call(gateway.url, provider.name, token, streaming=True, headers=headers)
     page = open_browser("auditor")
+    page.goto("/admin/")
     expect(page.get_by_role("link", name="Providers", exact=True)).to_have_count(0)
 
     page.get_by_role("link", name="Interceptions", exact=True).click()
@@ -212,6 +214,7 @@ def test_date_range_is_typed_in_the_viewers_zone(open_browser, make_user):
 def test_member_connects_and_sees_only_the_own(open_browser, make_user):
     issue_token(make_user(), "somebody else's")
     page = open_browser("member")
+    page.goto("/admin/")
     page.wait_for_url("**/connect/")
     expect(page.get_by_role("link", name="Interceptions")).to_have_count(0)
     page.get_by_label("Name").fill("workstation")
@@ -249,6 +252,7 @@ def test_session_that_goes_on_shows_it_without_reloading(
 
 def test_description_of_the_api_opens_without_the_internet(open_browser):
     page = open_browser("auditor")
+    page.goto("/admin/")
     page.get_by_role("link", name="REST API").click()
     page.wait_for_url("**/api/aigateway/docs/")
     expect(page.locator(".opblock").first).to_be_visible(timeout=30_000)
@@ -292,6 +296,7 @@ def test_first_words_by_keyboard_alone(open_browser, make_user):
 
 def test_narrow_screen_reaches_every_page_by_its_menu(open_browser):
     page = open_browser("admin", viewport={"width": 390, "height": 844})
+    page.goto("/admin/")
     for name in ("Sessions", "Interceptions", "Providers", "Keys", "Tokens", "Users"):
         page.get_by_label("Show or hide the navigation").last.click()
         page.get_by_role("link", name=name, exact=True).first.click()
