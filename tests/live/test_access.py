@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import httpx
@@ -52,41 +53,52 @@ def test_caller_without_a_token_is_refused_in_the_apis_envelope(
     assert ("type" in answer.json()) == (api is MESSAGES)
 
 
-def test_revoked_token_is_refused_within_a_second(
+def first_refusal(call: Callable[[], httpx.Response]) -> httpx.Response:
+    """Call until that is refused: at once as a rule, later on a busy machine."""
+    deadline = time.monotonic() + 10
+    while (answer := call()).status_code == 200:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    return answer
+
+
+def test_revoked_token_is_refused_soon(
     gateway: Gateway, upstream: FakeUpstream, served, token
 ):
     provider = served("anthropic")
-    assert MESSAGES.call(gateway.url, provider.name, token).status_code == 200
+
+    def call() -> httpx.Response:
+        return MESSAGES.call(gateway.url, provider.name, token)
+
+    assert call().status_code == 200
     row = GatewayToken.objects.get(digest=digest(token))
     GatewayToken.objects.filter(pk=row.pk).update(revoked_at=datetime.now(UTC))
-    time.sleep(1)
-    answer = MESSAGES.call(gateway.url, provider.name, token)
+    answer = first_refusal(call)
     assert answer.status_code == 401
     assert "revoked" in error_of(answer)["message"]
-    assert len(upstream.requests) == 1
+    upstream.forget()
+    assert call().status_code == 401
+    assert not upstream.requests
 
 
-def test_deactivated_owner_is_refused_within_a_second(
-    gateway: Gateway, served, make_user
-):
+def test_deactivated_owner_is_refused_soon(gateway: Gateway, served, make_user):
     owner = make_user()
     token = issue_token(owner, "laptop")[1]
     provider = served("openai")
     assert CHAT.call(gateway.url, provider.name, token).status_code == 200
     owner.is_active = False
     owner.save()
-    time.sleep(1)
-    answer = CHAT.call(gateway.url, provider.name, token)
+    answer = first_refusal(lambda: CHAT.call(gateway.url, provider.name, token))
     assert answer.status_code == 403
     assert "not active" in error_of(answer)["message"]
 
 
 def test_expired_token_is_refused_at_its_moment(gateway: Gateway, served, make_user):
-    soon = timezone.now() + timedelta(seconds=1)
-    token = issue_token(make_user(), "short", soon)[1]
     provider = served("openai")
+    soon = timezone.now() + timedelta(seconds=3)
+    token = issue_token(make_user(), "short", soon)[1]
     assert RESPONSES.call(gateway.url, provider.name, token).status_code == 200
-    time.sleep(1.1)
+    time.sleep(3.1)
     answer = RESPONSES.call(gateway.url, provider.name, token)
     assert answer.status_code == 401
     assert "expired" in error_of(answer)["message"]
@@ -135,10 +147,11 @@ def test_unknown_provider_disabled_provider_and_unknown_route(
 
     provider.enabled = False
     provider.save()
-    time.sleep(1)
-    answer = MESSAGES.call(gateway.url, provider.name, token)
+    answer = first_refusal(lambda: MESSAGES.call(gateway.url, provider.name, token))
     assert answer.status_code == 503
     assert "provider_disabled" in error_of(answer)["message"]
+    upstream.forget()
+    assert MESSAGES.call(gateway.url, provider.name, token).status_code == 503
     assert not upstream.requests
 
 

@@ -56,32 +56,33 @@ def call(api: Api, gateway: Gateway, served, token):
 
 def test_full_recovery_cycle(call, upstream: FakeUpstream):
     upstream.script("own", 429, LIMITED, times=2).script("own", 200)
-    ask = call(breaker_timeout=1)
+    ask = call(breaker_timeout=3)
     assert [ask().status_code for _ in range(2)] == [429, 429]
     refused = ask()
-    assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+    assert refused.status_code == 503
+    assert refused.headers["retry-after"] in {"1", "2", "3"}
     assert refused.json()["error"]["message"] == "circuit breaker is open"
     assert len(upstream.requests) == 2
     row = Interception.objects.get(pk=refused.headers["x-aibridge-interception-id"])
     assert (row.outcome, row.error_type) == ("failed", "server_error")
-    time.sleep(1.05)
+    time.sleep(3.05)
     assert [ask().status_code for _ in range(4)] == [200] * 4
 
 
 def test_half_open_failure(call, upstream: FakeUpstream):
     upstream.script("own", 429, LIMITED)
-    ask = call(breaker_timeout=0.5)
+    ask = call(breaker_timeout=3)
     assert [ask().status_code for _ in range(3)] == [429, 429, 503]
-    time.sleep(0.55)
+    time.sleep(3.05)
     assert [ask().status_code for _ in range(2)] == [429, 503]
     assert len(upstream.requests) == 3
 
 
 def test_half_open_max_requests(call, upstream: FakeUpstream):
-    upstream.script("own", 429, LIMITED, times=2).script("own", 200, wait=0.5)
-    ask = call(breaker_timeout=0.5, breaker_max_requests=2)
+    upstream.script("own", 429, LIMITED, times=2).script("own", 200, wait=2)
+    ask = call(breaker_timeout=3, breaker_max_requests=2)
     assert [ask().status_code for _ in range(3)] == [429, 429, 503]
-    time.sleep(0.55)
+    time.sleep(3.05)
     with ThreadPoolExecutor(5) as pool:
         statuses = sorted(pool.map(lambda _: ask().status_code, range(5)))
     assert statuses == [200, 200, 503, 503, 503]

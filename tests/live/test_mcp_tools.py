@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -589,18 +588,14 @@ def test_client_that_leaves_ends_the_tools(
     served,
     token,
     offer_tools,
+    mcp_url,
     wait_ended,
 ):
     offer_tools()
     provider = served("anthropic")
     slow = ("call_1", "bmcp_test_slow", {"seconds": 30})
-    asked = threading.Event()
-
-    def answer(request):
-        asked.set()
-        return say(request, "One moment.", [slow])
-
-    upstream.answer_with(answer)
+    upstream.answer_with(lambda request: say(request, "One moment.", [slow]))
+    before = slow_calls(mcp_url)
     with httpx.stream(
         "POST",
         f"{gateway.url}/aibridge/{provider.name}/v1/messages",
@@ -612,12 +607,19 @@ def test_client_that_leaves_ends_the_tools(
         for chunk in response.iter_bytes():
             if b"content_block_stop" in chunk:
                 break
-        time.sleep(0.3)
+        deadline = time.monotonic() + 30
+        while slow_calls(mcp_url) == before:
+            assert time.monotonic() < deadline
     started = time.monotonic()
     row = wait_ended(row_id)
     assert time.monotonic() - started < 20
     assert row.outcome == "cancelled"
     assert "cancelled" in row.tool_usages.get().invocation_error
+
+
+def slow_calls(url: str) -> int:
+    """Return how many calls of the MCP server's slow tool have begun."""
+    return int(httpx.get(url.replace("/mcp", "/slow-calls")).text)
 
 
 # Requests that are not given tools

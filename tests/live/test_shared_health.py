@@ -142,7 +142,7 @@ def test_admins_return_is_heard_and_an_old_mark_does_not_undo_it(
     assert MESSAGES.call(gateway.url, provider.name, token).status_code == 502
     key = _retired(provider.keys.get())
     return_to_service(key, actor="alice")
-    deadline = time.monotonic() + 1
+    deadline = time.monotonic() + 10
     while MESSAGES.call(gateway.url, provider.name, token).status_code != 200:
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -152,7 +152,7 @@ def test_admins_return_is_heard_and_an_old_mark_does_not_undo_it(
 
 
 def _retired(key: ApiKey) -> ApiKey:
-    deadline = time.monotonic() + 2
+    deadline = time.monotonic() + 30
     while key.retired_at is None and time.monotonic() < deadline:
         time.sleep(0.02)
         key.refresh_from_db()

@@ -11,6 +11,8 @@ import json
 
 import anyio
 import uvicorn
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
 
 try:
     from mcp.server.mcpserver import Image, MCPServer
@@ -36,8 +38,18 @@ async def echo(text: str) -> str:
 @server.tool()
 async def slow(seconds: float) -> str:
     """Answer after some seconds."""
+    slow_calls.append(seconds)
     await anyio.sleep(seconds)
     return f"slept {seconds:g}"
+
+
+slow_calls: list[float] = []
+
+
+@server.custom_route("/slow-calls", methods=["GET"])
+async def count_slow_calls(_: Request) -> PlainTextResponse:
+    """Say how many calls of the slow tool have begun."""
+    return PlainTextResponse(str(len(slow_calls)))
 
 
 @server.tool()

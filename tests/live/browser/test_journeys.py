@@ -284,6 +284,7 @@ def test_first_words_by_keyboard_alone(open_browser, make_user):
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
     page.keyboard.press("Control+k")
+    expect(page.locator("#search-input-command")).to_be_focused()
     page.keyboard.type("inter")
     # What fits the first letters is shown before what fits them all.
     found = page.locator("#command-results a")
