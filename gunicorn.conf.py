@@ -82,6 +82,13 @@ def on_starting(server):
     _METRICS.mkdir(parents=True, exist_ok=True)
 
 
+def pre_fork(server, worker):
+    """Lose no signal that comes while the worker starts."""
+    from aibridge_site.worker import hold_signals
+
+    hold_signals()
+
+
 def post_worker_init(worker):
     """Begin to serve: load providers, listen for changes, record."""
     from proxy import lifecycle

@@ -1,10 +1,13 @@
-"""gunicorn's gevent worker, except that idle connections do not delay its end.
+"""gunicorn's gevent worker, except that nothing idle delays its end.
 
-Knows connections, not requests: what is under way is ended by ``proxy.lifecycle``.
+Knows signals and connections, not requests: what is under way is ended by
+``proxy.lifecycle``.
 """
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 
 import gevent
@@ -13,10 +16,32 @@ from gunicorn.workers.ggevent import GeventWorker
 _STEP_SECONDS = 0.2
 # A client that was let in a moment ago may be about to send its request.
 _IDLE_SECONDS = 1.0
+_ENDS = {signal.SIGTERM, signal.SIGINT, signal.SIGQUIT}
+
+
+def hold_signals() -> None:
+    """Let a worker that is about to be forked find the signals that end it.
+
+    Until it has handlers of its own it has the master's, which put a signal into a
+    queue that nobody reads there; the master would then wait for all of its grace.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDS)
+
+
+def _release_signals() -> None:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDS)
+
+
+# The master itself goes on to hear them; without hold_signals this changes nothing.
+os.register_at_fork(after_in_parent=_release_signals)
 
 
 class Worker(GeventWorker):
     """Closes the connections that wait for a next request when it is told to stop."""
+
+    def init_signals(self) -> None:
+        super().init_signals()
+        _release_signals()
 
     def run(self) -> None:
         self._waits: set[_Wait] = set()

@@ -76,6 +76,24 @@ def _fill() -> None:
     user = get_user_model().objects.get(username=USERNAME)
     user.set_password(PASSWORD)
     user.save()
+    _administer(user)
+
+
+def _administer(admin: Any) -> None:
+    """Change this and that, so that the audit log has something to tell."""
+    from providers import upkeep
+    from providers.models import AiProvider
+    from proxy import tokens
+
+    provider = AiProvider.objects.get(name="demo-openai")
+    (key,) = upkeep.add_keys(provider, [("sk-made-up-one", "spare")], actor=admin)
+    upkeep.relabel(key, "spare, research", actor=admin)
+    upkeep.move_key(key, -1, actor=admin)
+    upkeep.rotate(key, "sk-made-up-two", actor=admin)
+    upkeep.delete_key(key, actor=admin)
+    owner = type(admin).objects.get(username="demo-auditor")
+    token, _ = tokens.create(owner, "build server", None, actor=admin)
+    tokens.revoke(token, actor=admin)
 
 
 def _paths() -> dict[str, str]:

@@ -21,8 +21,9 @@ class Gateway:
     """One node: a gunicorn master with its workers.
 
     ``settings`` are environment variables on top of ``database_url`` and
-    ``data_dir``. ``start`` returns when /readyz answers 200; ``stop`` ends all workers
-    and raises when they had to be killed. Output is kept in ``log``.
+    ``data_dir``, ``conf`` is what gunicorn reads. ``start`` returns when /readyz
+    answers 200; ``stop`` ends all workers and raises when they had to be killed. Output
+    is kept in ``log``.
     """
 
     def __init__(
@@ -32,11 +33,13 @@ class Gateway:
         *,
         workers: int = 1,
         port: int | None = None,
+        conf: Path = ROOT / "gunicorn.conf.py",
         **settings: Any,
     ) -> None:
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = data_dir / f"gunicorn-{self.port}.log"
+        self._conf = conf
         self._environment = {
             name: value
             for name, value in os.environ.items()
@@ -75,7 +78,7 @@ class Gateway:
     def start(self, *, ready: bool = True) -> Gateway:
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py"],
+                [sys.executable, "-m", "gunicorn", "-c", str(self._conf)],
                 cwd=ROOT,
                 env=self._environment,
                 stdin=subprocess.DEVNULL,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -82,6 +84,29 @@ def _interceptions_counted(node: Gateway) -> float:
             assert time.monotonic() < deadline
     found = re.findall(r"^aibridge_interceptions_total{.*} (\S+)$", text, re.MULTILINE)
     return sum(map(float, found))
+
+
+SLOW_TO_START = f"""
+import time
+__file__ = {str(ROOT / "gunicorn.conf.py")!r}
+exec(compile(open(__file__).read(), __file__, "exec"))
+def post_fork(server, worker):
+    time.sleep(1)
+"""
+
+
+def test_worker_that_starts_hears_the_end(start_gateway, tmp_path):
+    conf = tmp_path / "slow.conf.py"
+    conf.write_text(SLOW_TO_START)
+    node = start_gateway(conf=conf)
+    before = node.workers()
+    os.kill(before[0], signal.SIGKILL)
+    deadline = time.monotonic() + 20
+    while node.workers() in (before, []):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    # Raises when the worker does not end.
+    node.stop()
 
 
 def test_idle_connection_does_not_delay_the_end(start_gateway):
