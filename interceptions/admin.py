@@ -23,6 +23,7 @@ from interceptions.filters import InterceptionFilter, SessionFilter
 from interceptions.models import Facet, Interception, Session, UserPrompt, Worker
 from interceptions.moments import parse_moment
 from interceptions.permissions import may_read_all, may_read_own
+from providers.linkless import LinklessList
 from providers.models import AiProvider
 
 _OPTIONS = 200
@@ -241,11 +242,10 @@ class SessionAdmin(sessionpages.SessionPages, ReadOnlyAdmin):
 
 
 @admin.register(Worker)
-class WorkerAdmin(ReadOnlyAdmin):
+class WorkerAdmin(LinklessList, ReadOnlyAdmin):
     """Processes that record, and what waits in their journals."""
 
     list_display = ("node", "pid", "started_at", "beat_at", "journal_records")
-    list_display_links = None
     ordering = ("-beat_at",)
     list_before_template = "aibridge/parts/workers_hint.html"
     empty_hint = "Processes that serve requests report here while they run."

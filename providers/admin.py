@@ -21,6 +21,7 @@ from providers.auditing import AuditedAdmin, targeting
 from providers.forms import OPTIONS, SECRET_OPTIONS, AddKeysForm, ProviderForm
 from providers.health import ProviderHealth, key_health, load_error, with_key_counts
 from providers.kinds import KINDS
+from providers.linkless import LinklessList
 from providers.models import AiProvider, AuditEvent
 
 __all__ = ["AuditEventAdmin", "ProviderAdmin", "keyadmin"]
@@ -301,11 +302,10 @@ def _presets() -> dict[str, dict[str, Any]]:
 
 
 @admin.register(AuditEvent)
-class AuditEventAdmin(ModelAdmin):
+class AuditEventAdmin(LinklessList, ModelAdmin):
     """The audit trail; nobody can change it."""
 
     list_display = ("moment", "actor_name", "action", "target_type", "what", "told")
-    list_display_links = None
     list_filter = ("action", "target_type")
     search_fields = ("actor_name", "target_name", "target_id")
     search_help_text = "Who, or what was changed"

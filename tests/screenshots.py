@@ -12,10 +12,12 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import django
+from django.utils import timezone
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.postgres import Cluster
@@ -82,7 +84,7 @@ def _fill() -> None:
 def _administer(admin: Any) -> None:
     """Change this and that, so that the audit log has something to tell."""
     from providers import upkeep
-    from providers.models import AiProvider
+    from providers.models import AiProvider, AuditEvent
     from proxy import tokens
 
     provider = AiProvider.objects.get(name="demo-openai")
@@ -94,6 +96,9 @@ def _administer(admin: Any) -> None:
     owner = type(admin).objects.get(username="demo-auditor")
     token, _ = tokens.create(owner, "build server", None, actor=admin)
     tokens.revoke(token, actor=admin)
+    for hours, event in enumerate(AuditEvent.objects.order_by("-id"), 2):
+        event.at = timezone.now() - timedelta(hours=hours)
+        event.save()
 
 
 def _paths() -> dict[str, str]:

@@ -376,6 +376,17 @@ def test_audit_trail_cannot_be_changed(admin_pages, admin, make_provider):
     assert AuditEvent.objects.get().action == "change"
 
 
+def test_row_without_a_page_is_headed_by_its_first_column(
+    admin_pages, admin, make_provider
+):
+    audit.record(admin, "change", make_provider("main"))
+    html = admin_pages.get("providers/auditevent/").html
+    (heading,) = re.findall(r"<th [^>]*data-label=\"([^\"]+)\"", html)
+    assert heading == "When"
+    assert "Select record" not in html
+    assert "/change/" not in html.partition("<tbody")[2]
+
+
 def test_provider_of_an_unsupported_kind_has_pages_like_any_other(
     admin_pages, make_provider
 ):
