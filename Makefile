@@ -11,10 +11,11 @@ PIP := $(PY) -m pip --quiet --disable-pip-version-check --no-input
 # Python compiles what is used when it is used; all of it would take half a minute. The
 # lists are complete, as `make lock` makes them, so nothing has to be resolved.
 INSTALL := $(PIP) install --no-compile --require-hashes --no-deps
-# Developers install three lists: uv takes seconds for what takes pip a minute. Where only
-# pip reaches a mirror, pip does it.
-LISTS := requirements.txt requirements-dev.txt requirements-bedrock.txt
+# uv takes seconds for what takes pip a minute. Where only pip reaches a mirror, pip does it.
 UV_INSTALL := $(VENV)/bin/uv pip install --python $(PY) --require-hashes --no-deps
+install = { $(INSTALL) -r requirements-uv.txt && $(UV_INSTALL) $(1:%=-r %); } 2>/dev/null \
+	|| $(INSTALL) $(1:%=-r %)
+LISTS := requirements.txt requirements-dev.txt requirements-bedrock.txt
 PYTEST := $(PY) -m pytest --durations=5
 # `make test TESTS=tests/proxy` runs a part.
 TESTS ?=
@@ -76,13 +77,12 @@ $(PY):
 		{ rm -rf $(VENV); echo "$(PYTHON) cannot make a virtual environment" \
 		"(on Debian: apt install python3-venv)" >&2; exit 1; }
 
-$(VENV)/runtime: requirements.txt $(PY)
+$(VENV)/runtime: requirements.txt requirements-uv.txt $(PY)
 	@echo "Installing what AI Bridge needs (once) ..."
-	@$(INSTALL) -r requirements.txt
+	@$(call install,requirements.txt)
 	@touch $@
 
 $(VENV)/development: $(LISTS) requirements-uv.txt $(PY)
 	@echo "Installing what AI Bridge, tests and linters need (once) ..."
-	@{ $(INSTALL) -r requirements-uv.txt && $(UV_INSTALL) $(LISTS:%=-r %); } \
-		2>/dev/null || $(INSTALL) $(LISTS:%=-r %)
+	@$(call install,$(LISTS))
 	@touch $(VENV)/runtime $@

@@ -318,6 +318,7 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 LOGIN_URL = "admin:login"
 LOGIN_REDIRECT_URL = "admin:index"
+CSRF_FAILURE_VIEW = "aibridge_site.problems.stale_form"
 
 # Language and time
 LANGUAGE_CODE = "en-gb"

@@ -12,3 +12,8 @@ urlpatterns = [
     path("aibridge/", include("proxy.urls")),
     path("api/aigateway/", include("aibridge_site.api_urls")),
 ]
+
+handler400 = "aibridge_site.problems.bad_request"
+handler403 = "aibridge_site.problems.permission_denied"
+handler404 = "aibridge_site.problems.not_found"
+handler500 = "aibridge_site.problems.server_error"
