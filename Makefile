@@ -13,8 +13,8 @@ PIP := $(PY) -m pip --quiet --disable-pip-version-check --no-input
 INSTALL := $(PIP) install --no-compile --require-hashes --no-deps
 # uv takes seconds for what takes pip a minute. Where only pip reaches a mirror, pip does it.
 UV_INSTALL := $(VENV)/bin/uv pip install --python $(PY) --require-hashes --no-deps
-install = { $(INSTALL) -r requirements-uv.txt && $(UV_INSTALL) $(1:%=-r %); } 2>/dev/null \
-	|| $(INSTALL) $(1:%=-r %)
+install = { $(INSTALL) --only-binary :all: -r requirements-uv.txt && \
+	$(UV_INSTALL) $(1:%=-r %); } 2>/dev/null || $(INSTALL) $(1:%=-r %)
 LISTS := requirements.txt requirements-dev.txt requirements-bedrock.txt
 PYTEST := $(PY) -m pytest --durations=5
 # `make test TESTS=tests/proxy` runs a part.

@@ -273,19 +273,27 @@ def _database() -> dict[str, Any]:
     if config.get("NAME") == ":memory:":
         raise ImproperlyConfigured("DATABASE_URL: SQLite needs a file: sqlite:///file")
     if config.get("ENGINE") == "django.db.backends.sqlite3":
-        return config | {
-            "OPTIONS": {
-                "transaction_mode": "IMMEDIATE",
-                "timeout": 5,
-                "init_command": "PRAGMA journal_mode=WAL;PRAGMA synchronous=FULL;"
-                "PRAGMA busy_timeout=5000;",
-            },
-            "TEST": {"NAME": str(config["NAME"]) + ".test"},
-        }
-    if config.get("ENGINE") != "django.db.backends.postgresql":
-        raise ImproperlyConfigured(
-            "DATABASE_URL: use postgres://user:password@host:port/name or sqlite:///file"
-        )
+        return _sqlite(config)
+    if config.get("ENGINE") == "django.db.backends.postgresql":
+        return _postgresql(config)
+    raise ImproperlyConfigured(
+        "DATABASE_URL: use postgres://user:password@host:port/name or sqlite:///file"
+    )
+
+
+def _sqlite(config: dict[str, Any]) -> dict[str, Any]:
+    return config | {
+        "OPTIONS": {
+            "transaction_mode": "IMMEDIATE",
+            "timeout": 5,
+            "init_command": "PRAGMA journal_mode=WAL;PRAGMA synchronous=FULL;"
+            "PRAGMA busy_timeout=5000;",
+        },
+        "TEST": {"NAME": str(config["NAME"]) + ".test"},
+    }
+
+
+def _postgresql(config: dict[str, Any]) -> dict[str, Any]:
     options: dict[str, Any] = config.get("OPTIONS", {})
     # A pool per worker: with greenlets a persistent connection would never be reused.
     if env_bool("AIBRIDGE_DATABASE_POOL", default=False):

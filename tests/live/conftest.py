@@ -111,9 +111,13 @@ def start_gateway(
 def shared_gateway(
     live_database: str, data_dir: Path, secrets_of_servers: dict[str, str]
 ) -> Iterator[Gateway]:
-    """Start the node that tests without special settings share."""
+    """Start the node that tests without special settings share.
+
+    It looks for changes every ten minutes only: what it knows sooner it was told.
+    """
     url = database_url(live_database)
-    with Gateway(url, data_dir, port=free_port(), **secrets_of_servers) as node:
+    options = secrets_of_servers | {"AIBRIDGE_RESYNC_SECONDS": "600"}
+    with Gateway(url, data_dir, port=free_port(), **options) as node:
         yield node
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from django.utils import timezone
 
+from aibridge_site.problems import server_error
 from interceptions.models import Session
 from proxy.actors import issue_token
 from tests.live.apis import MESSAGES
@@ -85,6 +86,14 @@ def test_no_page_has_a_serious_barrier(open_browser, paths, theme, width):
         if here:
             found[path] = here
     assert found == {}
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_error_has_no_serious_barrier(open_browser, rf, theme):
+    page = open_browser(None, color_scheme=theme)
+    # A browser would complain of the status, which is no barrier.
+    page.set_content(server_error(rf.get("/admin/")).content.decode())
+    assert barriers(page) == []
 
 
 def test_login_has_no_serious_barrier(open_browser):
